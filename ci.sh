@@ -27,7 +27,8 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-cli]=cli
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-otel]=otel
+  [chargehand-cli]=cli
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -32,6 +33,18 @@ pub enum PoolEvent {
         identity: Option<Arc<str>>,
         /// How many attempts it holds at once.
         window: u32,
+    },
+    /// A worker whose link has come up serves some queues only, or names some that this pool has not. Those with
+    /// none of this pool's get no task.
+    Serves {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// The queues that it serves.
+        queues: Vec<String>,
+        /// The names that it, or the pool's options for it, gave and that no queue of this pool has.
+        unknown: Vec<String>,
     },
     /// A worker could not be reached, or its handshake failed. It is tried again after a backoff.
     Refused {
@@ -164,6 +177,7 @@ impl fmt::Display for PoolEvent {
             Self::Connected { peer, identity: Some(identity), window, .. } => {
                 write!(f, "{peer}: connected, proven to be {identity:?}, takes {window} at once")
             }
+            Self::Serves { peer, queues, unknown, .. } => write_served(f, peer, queues, unknown),
             Self::Refused { peer, reason, .. } => {
                 let why = reason.to_string();
                 if why.starts_with(CANNOT_CONNECT) {
@@ -211,6 +225,22 @@ impl fmt::Display for PoolEvent {
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }
+}
+
+fn write_served(
+    f: &mut fmt::Formatter<'_>,
+    peer: &str,
+    queues: &[String],
+    unknown: &[String],
+) -> fmt::Result {
+    match queues {
+        [] => write!(f, "{peer}: serves no queue of this pool and gets no task")?,
+        queues => write!(f, "{peer}: serves {}", queues.join(", "))?,
+    }
+    if !unknown.is_empty() {
+        write!(f, "; this pool has no queue {}: add it, or name another", unknown.join(", "))?;
+    }
+    Ok(())
 }
 
 /// The worker that has taken a task: see [`Task::started`](crate::Task::started).

@@ -24,6 +24,7 @@ const EXPLAINED: u8 = 0xff;
 const PERMANENT: u8 = 1;
 const DELAYED: u8 = 2;
 const THROTTLED: u8 = 4;
+const OF_KEY: u8 = 8;
 /// What stands before the text of a failure that says more.
 const EXPLAINED_HEAD_BYTES: usize = 10;
 
@@ -65,6 +66,8 @@ struct Inner {
     retry_after: Option<Duration>,
     /// The delay is the worker's, and not the task's.
     is_throttled: bool,
+    /// And its key's rather than the worker's.
+    is_of_key: bool,
     details: Option<Vec<u8>>,
 }
 
@@ -96,6 +99,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
     pause: Duration,
+    is_of_key: bool,
 }
 
 impl Throttled {
@@ -104,7 +108,18 @@ impl Throttled {
     /// Where whoever refuses does not say for how long, take a pause of your own, of a second say: after none, the
     /// task may come back at once, and uses up its `resends_max` within milliseconds where no other worker serves.
     pub const fn after(pause: Duration) -> Self {
-        Self { pause }
+        Self { pause, is_of_key: false }
+    }
+
+    /// Says that it is not the worker that cannot, but the task's [key](crate::TaskKey) that is to wait: the
+    /// account that is locked, the customer who has had his share. No task of that key is sent before the pause is
+    /// over, to whichever worker, and this worker goes on with others as before. A task without a key waits alone.
+    ///
+    /// A manager of an older version holds it against the worker, as without this.
+    #[must_use]
+    pub const fn for_key(mut self) -> Self {
+        self.is_of_key = true;
+        self
     }
 }
 
@@ -120,6 +135,7 @@ impl From<Throttled> for Failure {
     fn from(throttled: Throttled) -> Self {
         let mut failure = Self::retry_after(throttled.pause, throttled);
         failure.0.is_throttled = true;
+        failure.0.is_of_key = throttled.is_of_key;
         failure
     }
 }
@@ -213,7 +229,7 @@ impl Failure {
     /// it, and the details.
     pub(crate) fn write(&self, text_bytes_max: usize, body: &mut Vec<u8>) {
         let text = clip(&self.0.text, text_bytes_max.min(FAILURE_BYTES_MAX));
-        let Inner { is_permanent, retry_after, is_throttled, details, .. } = &*self.0;
+        let Inner { is_permanent, retry_after, is_throttled, is_of_key, details, .. } = &*self.0;
         body.clear();
         if !is_permanent && retry_after.is_none() && details.is_none() {
             body.extend_from_slice(text.as_bytes());
@@ -224,6 +240,7 @@ impl Failure {
         flags |= if *is_permanent { PERMANENT } else { 0 };
         flags |= if retry_after.is_some() { DELAYED } else { 0 };
         flags |= if *is_throttled { THROTTLED } else { 0 };
+        flags |= if *is_of_key { OF_KEY } else { 0 };
         body.extend([EXPLAINED, flags]);
         body.extend(delay.to_le_bytes());
         let length = u32::try_from(text.len()).expect("it is cut to 16 KiB");
@@ -242,6 +259,7 @@ struct Parts<'a> {
     is_permanent: bool,
     retry_after: Option<Duration>,
     is_throttled: bool,
+    is_of_key: bool,
     text: &'a str,
     details: Option<&'a [u8]>,
 }
@@ -251,8 +269,14 @@ impl<'a> Parts<'a> {
     fn read(body: &'a [u8]) -> Option<Self> {
         if body.first() != Some(&EXPLAINED) {
             let text = core::str::from_utf8(body).ok()?;
-            let (is_permanent, retry_after, is_throttled) = (false, None, false);
-            return Some(Self { is_permanent, retry_after, is_throttled, text, details: None });
+            return Some(Self {
+                is_permanent: false,
+                retry_after: None,
+                is_throttled: false,
+                is_of_key: false,
+                text,
+                details: None,
+            });
         }
         let (&[_, flags], body) = body.split_first_chunk()?;
         let (delay, body) = body.split_first_chunk()?;
@@ -269,15 +293,17 @@ impl<'a> Parts<'a> {
             is_permanent: flags & PERMANENT != 0,
             retry_after: (flags & DELAYED != 0).then_some(delay),
             is_throttled: flags & THROTTLED != 0,
+            is_of_key: flags & (THROTTLED | OF_KEY) == THROTTLED | OF_KEY,
             text: core::str::from_utf8(text).ok()?,
             details,
         })
     }
 
     fn to_failure(self) -> Failure {
-        let Self { is_permanent, retry_after, is_throttled, text, details } = self;
+        let Self { is_permanent, retry_after, is_throttled, is_of_key, text, details } = self;
         let (text, details) = (text.into(), details.map(<[u8]>::to_vec));
-        Failure(Box::new(Inner { text, is_permanent, retry_after, is_throttled, details }))
+        let inner = Inner { text, is_permanent, retry_after, is_throttled, is_of_key, details };
+        Failure(Box::new(inner))
     }
 }
 
@@ -323,7 +349,11 @@ pub(crate) fn advice(body: &[u8]) -> Option<Useless> {
 fn explained_advice(body: &[u8]) -> Option<Useless> {
     let parts = Parts::read(body)?;
     let permanent = parts.is_permanent.then_some(Useless::Permanent);
-    let advice = if parts.is_throttled { Useless::Throttled } else { Useless::RetryAfter };
+    let advice = match (parts.is_throttled, parts.is_of_key) {
+        (false, _) => Useless::RetryAfter,
+        (true, false) => Useless::Throttled,
+        (true, true) => Useless::KeyThrottled,
+    };
     permanent.or(parts.retry_after.map(advice))
 }
 
@@ -362,6 +392,7 @@ impl From<String> for Failure {
             is_permanent: false,
             retry_after: None,
             is_throttled: false,
+            is_of_key: false,
             details: None,
         }))
     }
@@ -381,11 +412,14 @@ impl Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { text, is_permanent, retry_after, is_throttled, details } = &*self.0;
+        let Inner { text, is_permanent, retry_after, is_throttled, is_of_key, details } = &*self.0;
         let mut debug = f.debug_struct("Failure");
         debug.field("text", text);
         if *is_throttled {
             debug.field("is_throttled", is_throttled);
+        }
+        if *is_of_key {
+            debug.field("is_of_key", is_of_key);
         }
         if *is_permanent {
             debug.field("is_permanent", is_permanent);
@@ -443,6 +477,7 @@ mod tests {
             Failure::permanent("ü"),
             Failure::retry_after(Duration::from_micros(1500), "busy"),
             Throttled::after(Duration::from_secs(2)).into(),
+            Throttled::after(Duration::from_secs(2)).for_key().into(),
             Failure::permanent("").with_details(&()),
             Failure::new("typed").with_details(&(7_u64, "seven")),
             Failure::new("x".repeat(FAILURE_BYTES_MAX)).with_details(&vec![7_u8; 16_000]),
@@ -482,6 +517,11 @@ mod tests {
                 "ff 06 dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
                  6e 20 31 2e 35 73",
             ),
+            (
+                Throttled::after(Duration::from_millis(1500)).for_key().into(),
+                "ff 0e dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
+                 6e 20 31 2e 35 73",
+            ),
         ] {
             let mut body = Vec::new();
             failure.write(FAILURE_BYTES_MAX, &mut body);
@@ -507,6 +547,10 @@ mod tests {
         let throttled = Failure::from(Throttled::after(second));
         assert!(throttled.is_throttled() && !later.is_throttled());
         assert_eq!(of(throttled.clone()), Some(Useless::Throttled(second)));
+        let of_key = Failure::from(Throttled::after(second).for_key());
+        assert_eq!(of(of_key), Some(Useless::KeyThrottled(second)));
+        // What older managers see: not now, and the flag that they do not know.
+        assert_eq!(advice(b"\xff\x0a\xe8\x03\0\0\0\0\0\0"), Some(Useless::RetryAfter(second)));
         for mut both in [later, throttled] {
             both.0.is_permanent = true;
             assert_eq!(of(both), Some(Useless::Permanent));

@@ -119,6 +119,8 @@ mod counting;
 mod driver;
 mod error;
 mod events;
+#[cfg(feature = "std")]
+pub mod explain;
 mod failure;
 mod handler;
 #[cfg(feature = "keyed")]
@@ -140,6 +142,8 @@ mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+#[cfg(feature = "tracing")]
+pub mod traces;
 mod unwind;
 pub mod worker;
 

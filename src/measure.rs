@@ -35,8 +35,9 @@ pub struct Measures {
     /// The time of each attempt from when it was sent to its answer, a failure included. Attempts that were
     /// lost, withdrawn or given back are not counted.
     pub round_trip: Histogram,
-    /// The same less the time that the attempt waited at its worker behind others, which that held beyond
-    /// what it runs at once: the handler's time and that of the link.
+    /// The handler's time, as the worker says it. Where it says nothing, since that took less than 0.1 ms, never waited
+    /// for anything, or is a worker that does not say so: the round trip, less the time that the attempt waited at its
+    /// worker behind others, which that held beyond what it runs at once.
     pub service: Histogram,
     /// How many finished tasks were sent once, twice and so on; the last one counts those sent as often or
     /// more. Tasks that were never sent are not counted.
@@ -47,7 +48,7 @@ pub struct Measures {
     pub failures_other: u64,
     /// The ranges of heights under way. Maps are not among them: nobody knows their end.
     pub ranges: Vec<RangeFigures>,
-    /// The round trips of each worker that has answered on a link since the pool measures, by id.
+    /// The times of each worker that has answered on a link since the pool measures, by id.
     pub workers: Vec<WorkerTimes>,
 }
 
@@ -60,18 +61,20 @@ pub const FAILURE_GROUPS_MAX: usize = 64;
 /// How many parts a range is shown in, at most.
 pub const SEGMENTS_MAX: usize = 128;
 
-/// The round trips of one worker, as far as it is in the pool.
-#[derive(Clone, Copy, Debug)]
+/// The times of one worker, as far as it is in the pool.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerTimes {
     /// The worker.
     pub id: WorkerId,
     /// How many attempts it has answered.
     pub count: u64,
-    /// Half of its attempts took no longer.
+    /// Half of its round trips took no longer.
     pub p50: Duration,
-    /// 99 in 100 of its attempts took no longer.
+    /// 99 in 100 of its round trips took no longer.
     pub p99: Duration,
+    /// Its part of [`Measures::service`].
+    pub service: Histogram,
 }
 
 /// Failures whose texts are alike, but for the numbers in them.

@@ -3,7 +3,9 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::{BackoffPolicy, Hedge, Instant, Offer, QueueId};
+use chargehand_core::{BackoffPolicy, Hedge, Instant, Offer, QueueId, Rate};
+
+use crate::link::schema::Wanted;
 
 /// The names of a pool's queues, by their places.
 pub(crate) type QueueNames = Arc<[Arc<str>]>;
@@ -177,6 +179,9 @@ pub struct TaskOptions {
     /// Whether one more attempt is sent to another worker where the first takes long, and when. `None` for as its
     /// queue has it, which is never by default.
     pub hedge: Option<Hedge>,
+    /// What it was submitted by, where that is traced.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: Option<tracing::Span>,
 }
 
 impl TaskOptions {
@@ -191,6 +196,8 @@ impl TaskOptions {
             key: None,
             attempt_max: None,
             hedge: None,
+            #[cfg(feature = "tracing")]
+            span: None,
         }
     }
 
@@ -355,6 +362,8 @@ pub struct WorkerOptions {
     /// take twice as long for as one of weight 1. Default 1; 0 counts as 1.
     #[cfg(feature = "choice")]
     pub weight: u16,
+    /// Which tasks it gets, and how many in a time.
+    pub(crate) wanted: Wanted,
 }
 
 impl Default for WorkerOptions {
@@ -370,6 +379,7 @@ impl WorkerOptions {
             window: None,
             #[cfg(feature = "choice")]
             weight: 1,
+            wanted: Wanted { queues: None, rate: None },
         }
     }
 
@@ -393,6 +403,41 @@ impl WorkerOptions {
     #[must_use]
     pub const fn weight(mut self, weight: u16) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Sets which queues it serves, by their names ([`Builder::queue`](crate::Builder::queue)): it gets their tasks,
+    /// and of no other queue. Where the worker says so as well ([`Worker::queues`](crate::Worker::queues)), those
+    /// that both name. A name that the pool does not know counts for nothing, and
+    /// [`PoolEvent::Serves`](crate::PoolEvent::Serves) tells of it; with no other name the worker gets no task.
+    /// Default: all queues.
+    ///
+    /// Workers that serve the same are one kind, and there may be
+    /// [8 kinds](chargehand_core::queue::SETS_MAX) of those that do not serve all. One more kind serves the
+    /// largest of these sets that is part of its own, or nothing, until its next link.
+    #[must_use]
+    pub fn queues(mut self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        self.wanted.queues = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets how many tasks it is sent in a time, at most: retries and other sends of the same task included. With
+    /// none left it is passed over until its time, so that others have what waits. Where the worker says so as
+    /// well ([`Worker::rate`](crate::Worker::rate)), the slower of both. Default: no limit.
+    ///
+    /// Where its handler says [not now](crate::Throttled) the rate is halved, and grows by a 256th of the whole
+    /// with each task done.
+    ///
+    /// ```
+    /// use chargehand::WorkerOptions;
+    /// use chargehand::core::Rate;
+    ///
+    /// // An archive node that allows 25 requests a second, and 5 at once.
+    /// let archive = WorkerOptions::new().queues(["history"]).rate(Rate::per_second(25).burst(5));
+    /// ```
+    #[must_use]
+    pub const fn rate(mut self, rate: Rate) -> Self {
+        self.wanted.rate = Some(rate);
         self
     }
 

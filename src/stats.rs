@@ -1,5 +1,6 @@
 //! A pool at one moment, in numbers.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -75,6 +76,8 @@ pub struct WorkerInfo {
     /// where the transport proves nothing, and before there was a link.
     #[serde(serialize_with = "as_text_if_any")]
     pub identity: Option<Arc<str>>,
+    /// The names of the queues that it serves, while its link is up; `None` where it serves all.
+    pub queues: Option<Vec<String>>,
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
@@ -119,6 +122,11 @@ impl fmt::Display for QueueInfo {
 impl fmt::Display for WorkerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.peer, self.stats)?;
+        match self.queues.as_deref() {
+            None => {}
+            Some([]) => f.write_str(", serves no queue")?,
+            Some(queues) => write!(f, ", serves {}", queues.join(" and "))?,
+        }
         match &self.last_error {
             Some(reason) => write!(f, "; last: {reason}"),
             None => Ok(()),

@@ -15,6 +15,19 @@ pub(crate) use self::nothing::{pool_event, worker_event};
 /// Events are made even if nobody listens to the pool or has a hook in the worker.
 pub(crate) const IS_ON: bool = cfg!(feature = "tracing");
 
+/// Does something within a span, if there is one, where spans are.
+macro_rules! in_span {
+    ($span:ident, $does:expr) => {{
+        #[cfg(feature = "tracing")]
+        let entered = $span.as_ref().map(tracing::Span::enter);
+        let done = $does;
+        #[cfg(feature = "tracing")]
+        drop(entered);
+        done
+    }};
+}
+pub(crate) use in_span;
+
 #[cfg(not(feature = "tracing"))]
 mod nothing {
     use crate::events::PoolEvent;
@@ -57,6 +70,15 @@ mod events {
             E::Connected { worker, peer, identity, window } => {
                 let (worker, identity) = (worker.slot(), identity.as_deref());
                 told!(INFO, manager, worker, peer = &**peer, identity, window, "connected");
+            }
+            E::Serves { worker, peer, queues, unknown } if queues.is_empty() => {
+                let (worker, peer, unknown) = (worker.slot(), &**peer, unknown.join(", "));
+                told!(WARN, unknown, manager, worker, peer, "serves no queue of this pool");
+            }
+            E::Serves { worker, peer, queues, unknown } => {
+                let (worker, queues, unknown) =
+                    (worker.slot(), queues.join(", "), unknown.join(", "));
+                told!(INFO, queues, unknown, manager, worker, peer = &**peer, "serves some queues");
             }
             E::Refused { worker, peer, reason } => {
                 let worker = worker.slot();

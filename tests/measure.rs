@@ -198,3 +198,43 @@ async fn an_attempt_that_outlives_its_time_is_a_failure_of_its_task_and_has_no_r
     assert!(group.text.starts_with("sent # times"), "{}", group.text);
     Ok(())
 }
+
+#[test]
+fn a_worker_says_how_long_its_handlers_took_so_that_the_way_there_is_no_part_of_it() {
+    use chargehand::Worker;
+    use chargehand::testing::World;
+    let (world, millis) = (World::new(1), Duration::from_millis);
+    world.latency(millis(40));
+    let timer = world.timer();
+    world.host("far", move || {
+        let clock = timer.clone();
+        Worker::new(timer.clone(), move |span: u64| {
+            let sleep = chargehand::core::io::Timer::sleep_until(
+                &clock,
+                chargehand::core::io::Timer::now(&clock)
+                    .saturating_add(Duration::from_millis(span)),
+            );
+            async move {
+                sleep.await;
+                Ok::<_, String>(())
+            }
+        })
+        .concurrency(2)
+    });
+    let pool = world.pool(|builder| builder.in_flight(6));
+    world.run(pool.measure()).unwrap();
+    let report = world.run(pool.map::<(), _>(vec![5_u64; 40]).each(|_, _| {}));
+    assert!(report.is_complete());
+    let measures = world.run(pool.measure()).unwrap();
+    let near = |found: Option<Duration>, wanted: f64| {
+        let found = found.unwrap().as_secs_f64() * 1000.0;
+        assert!((found / wanted - 1.0).abs() < 0.25, "{found} ms instead of {wanted}");
+    };
+    near(measures.service.quantile(0.5), 5.0);
+    near(measures.service.quantile(0.99), 5.0);
+    assert!(measures.round_trip.quantile(0.5).unwrap() >= millis(80), "there and back");
+    let worker = &measures.workers[0];
+    assert_eq!((worker.count, worker.service.count()), (40, 40));
+    near(worker.service.quantile(0.9), 5.0);
+    assert!(worker.p50 >= millis(80));
+}

@@ -6,14 +6,15 @@ use chargehand::core::keyed::{
     Channel, EXCHANGE_BYTES_MAX, Initiator, Member, Responder, SharedKey,
 };
 use chargehand::core::message::{
-    EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress, Role,
+    EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress, Role, TOOK_BYTES_MAX,
+    Took,
 };
 
 #[test]
 fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
     let page = std::fs::read_to_string(path).expect("the page is part of the repository");
-    let mut kinds = [false; 12];
+    let mut kinds = [false; 13];
     // Those of an exchange with a key have a table of their own.
     kinds[9] = true;
     for line in page.lines() {
@@ -41,8 +42,21 @@ fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
             kinds[11] = true;
             continue;
         }
+        if let Some(took) = Took::decode(&bytes) {
+            let took = took.unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(text.split(':').next(), Some("Took"), "{line}");
+            assert_eq!(took.encode(&mut [0; TOOK_BYTES_MAX]), bytes, "{line}");
+            assert_eq!(took.span().as_millis(), 30, "{line}");
+            kinds[12] = true;
+            continue;
+        }
         let message = Message::decode(&bytes).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(text.split(':').next(), Some(message.kind()), "{line}");
+        if let Message::Request { extensions, .. } = message {
+            let said = text.split('`').find(|part| part.starts_with("00-"));
+            let trace = extensions.trace().map(|trace| trace.to_string());
+            assert_eq!(trace.as_deref(), said, "{line}");
+        }
         let mut head = [0; EXTENDED_HEAD_BYTES_MAX];
         let mut again = message.encode_extended(&mut head).expect("it fits").to_vec();
         if let Message::Request { body, .. } | Message::Response { body, .. } = message {
@@ -51,7 +65,7 @@ fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
         assert_eq!(again, bytes, "{line}");
         kinds[usize::from(bytes[0])] = true;
     }
-    assert_eq!(kinds, [true; 12], "a row for every kind of message");
+    assert_eq!(kinds, [true; 13], "a row for every kind of message");
 }
 
 /// The rows of the table of links with a key, by what they are.

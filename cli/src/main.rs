@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Status(args) => look::status(&args),
         Command::Workers(args) => look::workers(&args),
+        Command::Explain(args) => look::explain(&args),
         Command::Top(args) => top::run(&args),
         Command::Queue(command) => look::queue(&command),
         Command::Drain(args) => look::drain(&args),

@@ -1,15 +1,16 @@
 //! A record of a run's scheduler, done again.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::process::ExitCode;
 
-use chargehand::record::{Replay, ReplayError};
+use chargehand::record::{Change, Figures, Recording, Replay, ReplayError};
 use serde_json::json;
 
 use crate::TASKS_FAILED;
 use crate::args::{Format, ReplayArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 
 /// How a replay ended.
 struct Done {
@@ -23,6 +24,13 @@ struct Done {
 
 /// Makes the calls of a record again, prints each, and returns the exit code.
 pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
+    if let Some(name) = &args.test {
+        let source = recording(args).map(|recording| recording.test_source(name));
+        return source.map_or_else(|failure| failure.report(), |source| print(&source));
+    }
+    if !args.with.is_empty() {
+        return what_if(args);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let replayed = replay(args, &mut out).and_then(|done| {
         let code = u8::from(done.differs.is_some()) * TASKS_FAILED;
@@ -59,6 +67,69 @@ fn replay(args: &ReplayArgs, out: &mut impl Write) -> Result<Done, Failure> {
         }
     }
     Ok(Done { steps, differs, breaks_off, figures: replay.scheduler().stats().to_string() })
+}
+
+fn recording(args: &ReplayArgs) -> Result<Recording, Failure> {
+    let named = |why: String| Failure::input(format!("{}: {why}", args.file.display()));
+    let file = File::open(&args.file).map_err(|error| named(error.to_string()))?;
+    Recording::read(BufReader::new(file)).map_err(|error| named(error.to_string()))
+}
+
+/// Plays a record under other policies, prints what that comes to, and returns the exit code.
+fn what_if(args: &ReplayArgs) -> ExitCode {
+    let told = recording(args).and_then(|recording| {
+        let refused =
+            |error: chargehand::record::ChangeError| Failure::input(format!("--with {error}"));
+        let observed = recording.observed();
+        let unchanged = recording.estimate(&[]).map_err(refused)?;
+        let changed = recording.estimate(&args.with).map_err(refused)?;
+        Ok(estimate_text(args, &observed, &unchanged, &changed))
+    });
+    told.map_or_else(|failure| failure.report(), |text| print(&text))
+}
+
+fn estimate_text(
+    args: &ReplayArgs,
+    observed: &Figures,
+    unchanged: &Figures,
+    changed: &Figures,
+) -> String {
+    let with: Vec<String> = args.with.iter().map(Change::to_string).collect();
+    if args.output == Format::Json {
+        let [observed, unchanged, changed] = [observed, unchanged, changed].map(figures_json);
+        let shown = json!({
+            "v": 1, "is_estimate": true, "with": with,
+            "observed": observed, "unchanged": unchanged, "changed": changed,
+        });
+        return format!("{shown}\n");
+    }
+    let mut text = format!("{:<16} {:>12} {:>12} {:>12}\n", "", "then", "played so", "with");
+    let rows = observed.rows().into_iter().zip(unchanged.rows()).zip(changed.rows());
+    for (((name, then), (_, so)), (_, with)) in rows {
+        // Nothing fails that writes into a string.
+        let _ = writeln!(text, "{name:<16} {then:>12} {so:>12} {with:>12}");
+    }
+    text + &format!(
+        "The last column is an estimate, with {}: the tasks and workers of the record, and times and failures\n\
+         drawn from those that each worker had. \"played so\" is the same without changes: how far that is from\n\
+         \"then\", so far off is the estimate at least.\n",
+        with.join(", ")
+    )
+}
+
+fn figures_json(figures: &Figures) -> serde_json::Value {
+    let micros = |times: &chargehand::measure::Histogram, share| {
+        times.quantile(share).map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+    };
+    json!({
+        "span_us": u64::try_from(figures.span.as_micros()).unwrap_or(u64::MAX),
+        "tasks": figures.tasks, "done": figures.done, "failed": figures.failed,
+        "other": figures.other, "sent": figures.sent,
+        "task_time_p50_us": micros(&figures.task_time, 0.5),
+        "task_time_p99_us": micros(&figures.task_time, 0.99),
+        "queue_wait_p50_us": micros(&figures.queue_wait, 0.5),
+        "queue_wait_p99_us": micros(&figures.queue_wait, 0.99),
+    })
 }
 
 impl Done {

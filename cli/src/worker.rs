@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chargehand::core::BackoffPolicy;
+use chargehand::core::{BackoffPolicy, Rate};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tls::members::Members;
 use chargehand::tokio::{Tokio, TokioUnix, TokioUnixListener};
@@ -75,6 +75,12 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
         .on_event(teller(console.clone(), matches!(meeting, Meeting::Dial(_))));
     if let Some(name) = args.name.as_deref().or(own.as_ref().map(Members::name)) {
         worker = worker.name(name);
+    }
+    if let Some(queues) = &args.queues {
+        worker = worker.queues(queues);
+    }
+    if let Some(rate) = args.rate {
+        worker = worker.rate(Rate::per_second(rate));
     }
     if links.insecure {
         worker = worker.insecure();

@@ -4,6 +4,8 @@
 use core::time::Duration;
 
 use crate::id::{Link, TaskId, WorkerId};
+#[cfg(feature = "queues")]
+use crate::queue::{QueueSet, Rate};
 use crate::time::Instant;
 
 /// Something that happened on a link.
@@ -189,6 +191,12 @@ pub enum Useless {
     /// worker's. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
     #[cfg(feature = "task-times")]
     Throttled(Duration),
+    /// The task cannot be done now, nor any other of its key: what they are about wants no more for so long. It
+    /// goes back as by [`Throttled`](Self::Throttled), and no task of its key is sent for that time: those that
+    /// no worker holds rest. One without a key rests alone. The worker is not held to account, and goes on with
+    /// other tasks. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
+    #[cfg(feature = "task-times")]
+    KeyThrottled(Duration),
 }
 
 /// Something for the caller to carry out.
@@ -365,6 +373,14 @@ pub struct Offer {
     /// without this at once.
     #[cfg(feature = "task-times")]
     pub resumes: bool,
+    /// Whose tasks it gets: those of these queues, and of no other one. Places that the pool has no queue at do
+    /// not count. At most [`SETS_MAX`](crate::queue::SETS_MAX) sets other than all are in use at once.
+    #[cfg(feature = "queues")]
+    pub serves: QueueSet,
+    /// How many tasks it is sent in a time, at most: retries and other sends of the same task included. What was
+    /// sent on its earlier links counts. `None` for no limit.
+    #[cfg(feature = "queues")]
+    pub rate: Option<Rate>,
 }
 
 impl Offer {
@@ -382,7 +398,27 @@ impl Offer {
             keeps: Duration::ZERO,
             #[cfg(feature = "task-times")]
             resumes: false,
+            #[cfg(feature = "queues")]
+            serves: QueueSet::ALL,
+            #[cfg(feature = "queues")]
+            rate: None,
         }
+    }
+
+    /// Sets which queues' tasks it gets.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn serves(mut self, queues: QueueSet) -> Self {
+        self.serves = queues;
+        self
+    }
+
+    /// Sets how many tasks it is sent in a time, at most.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
     }
 
     /// Has its window size itself, up to so many.

@@ -64,6 +64,8 @@ pub mod config;
 pub mod copy;
 pub mod error;
 pub mod event;
+#[cfg(feature = "queues")]
+pub mod explain;
 mod exposure;
 pub mod id;
 pub mod io;
@@ -103,12 +105,14 @@ pub use config::{Config, ConfigError};
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Useless, Verdict};
+#[cfg(feature = "queues")]
+pub use explain::{Idles, TaskStats, Waits};
 pub use id::{Link, TaskId, WorkerId};
 #[cfg(feature = "hedging")]
 pub use options::Hedge;
 pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
-pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

@@ -2,7 +2,11 @@
 //!
 //! The rules, their parameters and where they come from are in `docs/SCHEDULING.md`.
 
+mod set;
+
 use core::time::Duration;
+
+pub use set::{QueueSet, SETS_MAX};
 
 use crate::config::ConfigError;
 #[cfg(feature = "hedging")]
@@ -54,7 +58,7 @@ pub enum Class {
 /// How many classes there are.
 pub(crate) const CLASSES: usize = 4;
 
-/// How many tasks of a queue may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
+/// How many tasks of a queue, or to a worker, may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
 /// which each send takes one.
 ///
 /// Kept as one time and no count (the generic cell rate algorithm, ITU-T I.371, which is the same as the
@@ -97,6 +101,15 @@ impl Rate {
     /// Returns how many may be sent at once after a time without any.
     pub const fn burst_max(self) -> u32 {
         self.burst
+    }
+
+    /// Returns the rate of which this many make `whole`.
+    pub(crate) fn slower(self, whole: u16, part: u16) -> Self {
+        if part == whole {
+            return self;
+        }
+        let interval = u128::from(self.interval) * u128::from(whole) / u128::from(part.max(1));
+        Self { interval: u64::try_from(interval).unwrap_or(u64::MAX), ..self }
     }
 
     /// Returns when the next one may be sent, where `full` is when the bucket is full again.
@@ -267,41 +280,6 @@ impl Key {
     }
 }
 
-/// Why a task is not sent now: the first of these that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum Waits {
-    /// Its handler failed, and it rests until it is tried again.
-    Rests {
-        /// When that is.
-        until: Instant,
-    },
-    /// As many tasks of its key as may be are under way, and it comes after them.
-    Key,
-    /// Its queue is paused.
-    Paused,
-    /// As many tasks of its queue as may be are in flight.
-    QueueInFlight,
-    /// Its queue has sent as many as its rate allows.
-    QueueRate {
-        /// When that sends the next one.
-        until: Instant,
-    },
-    /// No worker serves: none is connected, or those that are get nothing for now.
-    NoWorker,
-    /// Every worker that serves holds as many tasks as it may, or has a suspect where this is one.
-    NoRoom,
-    /// The only worker with room is the one that it came back from, and it may find another until then.
-    Elsewhere {
-        /// When it may go back to that one.
-        until: Instant,
-    },
-    /// Nothing keeps it: others are before it.
-    Turn,
-}
-
 /// How one queue stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -312,7 +290,7 @@ pub struct QueueStats {
     pub waiting: u32,
     /// Those among them that wait for another one of their key.
     pub waiting_for_key: u32,
-    /// Its tasks whose handler failed and that wait to be tried again.
+    /// Its tasks whose handler failed and that wait to be tried again, and those whose key is paused.
     pub resting: u32,
     /// Its tasks that workers hold.
     pub in_flight: u32,

@@ -118,6 +118,7 @@ fn act_of(kind: ActKind) -> Act {
         ActKind::Close => Act::Close,
         ActKind::Crash => Act::Restart(Duration::from_millis(200)),
         ActKind::Throttled => Act::Advise(Throttled::after(THROTTLE).into()),
+        ActKind::KeyThrottled => Act::Advise(Throttled::after(THROTTLE).for_key().into()),
         ActKind::Pretend => Act::Pretend(Duration::from_millis(40)),
         ActKind::Flood => Act::Flood(4000),
         // Only this library's own do.
@@ -138,6 +139,7 @@ pub(crate) const fn name_of(kind: ActKind) -> &'static str {
         ActKind::Close => "link closed instead of an answer",
         ActKind::Crash => "crash instead of an answer",
         ActKind::Throttled => "a worker cannot now",
+        ActKind::KeyThrottled => "a worker says that a key cannot now",
         ActKind::Pretend => "progress and no answer",
         ActKind::Flood => "a flood of progress",
         ActKind::Progress => "handler says how far it is",
@@ -159,7 +161,7 @@ fn host(
     let handle = world.host(&name, move || {
         let (stage, plan, mine) = (Rc::clone(&stage), plan.clone(), Rc::clone(&mine));
         let (name, timer) = (its_name.clone(), stage.timer.clone());
-        let (concurrency, grace) = (plan.concurrency, plan.grace);
+        let (concurrency, grace, wants) = (plan.concurrency, plan.grace, plan.wants.clone());
         let requests = Rc::clone(&requests);
         let handler = move |cx: Context, body: Vec<u8>| {
             requests.set(requests.get() + 1);
@@ -189,6 +191,7 @@ fn host(
         };
         let worker = Worker::raw(timer, handler).concurrency(concurrency);
         let worker = worker.progress_interval(Duration::from_millis(100)).grace(grace);
+        let worker = wants.say(worker);
         if is_short { worker.frame_bytes_max(FRAME).memory_max(6 * FRAME) } else { worker }
     });
     *itself.borrow_mut() = Some(handle.clone());
@@ -238,6 +241,10 @@ fn handle_request(
             Some(ActKind::Throttled) => {
                 stage.count(name_of(ActKind::Throttled));
                 return Err(Throttled::after(THROTTLE).into());
+            }
+            Some(ActKind::KeyThrottled) => {
+                stage.count(name_of(ActKind::KeyThrottled));
+                return Err(Throttled::after(THROTTLE).for_key().into());
             }
             Some(ActKind::Hang) => {
                 stage.count(name_of(ActKind::Hang));

@@ -14,7 +14,7 @@ use crate::plan::{FAULTY, JobKind, JobPlan};
 use crate::stage::{Shared, locked};
 
 /// The requests of different jobs are that far apart.
-const APART: u64 = 1_000_000;
+pub(crate) const APART: u64 = 1_000_000;
 
 /// A request: its number, and something that has a length, which handlers in the pool's own process do
 /// not take.

@@ -16,6 +16,7 @@ mod panics;
 mod plan;
 mod replay;
 mod run;
+mod served;
 mod shrink;
 mod stage;
 mod tally;

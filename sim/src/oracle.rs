@@ -12,6 +12,8 @@ mod away;
 mod keys;
 mod outcomes;
 
+use crate::served::Service;
+
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
 pub(crate) type Reply = (u64, u64, String);
 
@@ -25,7 +27,8 @@ pub(crate) struct Oracle {
     left: BTreeMap<String, Vec<Held>>,
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
-    epoch: u32,
+    pub(crate) epoch: u32,
+    pub(crate) service: Service,
     /// How many answers were read that a budget of retries counts: by all managers, for outcomes of one that died
     /// may be taken later.
     failures: u32,
@@ -152,14 +155,19 @@ fn is_throttled(body: &[u8]) -> bool {
     matches!(body, [0xff, flags, ..] if flags & 4 != 0)
 }
 
+/// Whether it says that of the task's key.
+fn is_of_key(body: &[u8]) -> bool {
+    matches!(body, [0xff, flags, ..] if flags & 0b1100 == 0b1100)
+}
+
 /// Returns the number that a request begins with.
 pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
     postcard::take_from_bytes(body).ok().map(|(id, _)| id)
 }
 
 impl Oracle {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+    pub(crate) fn new(rules: Rules, service: Service) -> Self {
+        Self { service, rules, ..Self::default() }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -258,6 +266,8 @@ impl Oracle {
         }
         self.check_withdrawn(&name, (epoch, task));
         self.check_key(at, id);
+        self.check_pause(at, id, self.requests[&id].key);
+        self.check_service(&name.0, at, id);
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -377,6 +387,12 @@ impl Oracle {
         request.is_settled |=
             request.is_hedged && verdict == Verdict::Done && answered == Answered::Useful;
         let is_settled = request.is_settled;
+        let (key, sending) = (request.key, &request.sendings[held.at]);
+        // One that may have been given up, and the word of it waits for its wire, says nothing.
+        let is_in_time = at < sending.sent + self.rules.attempt_timeout && sending.may_have_begun;
+        if verdict == Verdict::Failed && is_of_key(body) && is_in_time {
+            self.on_key_throttled(held.id, key, at);
+        }
         let is_counted = answered == Answered::Unusable || verdict == Verdict::Failed;
         self.failures += u32::from(is_counted);
         if is_settled {
@@ -457,6 +473,22 @@ impl Oracle {
         self.requests.get(&id).is_some_and(|request| request.is_accepted && request.outcomes == 0)
     }
 
+    /// Returns whether a request has no outcome for certain, nor can have had one that its caller has not taken:
+    /// nobody lets go of it, it has no end, and it was sent fewer times than it may be in vain.
+    pub(crate) fn is_open_for_certain(&self, id: u64) -> bool {
+        self.requests.get(&id).is_some_and(|request| {
+            let sendings = request.sendings.iter().filter(|sending| sending.epoch == self.epoch);
+            let is_endless = request.deadline.is_none() && request.caller == Caller::Waits;
+            let latest = request.sendings.last();
+            let is_back = latest.is_some_and(|latest| {
+                latest.epoch == self.epoch
+                    && matches!(latest.answered, Some((Answered::Returned, _)))
+            });
+            let most = usize::from(self.rules.resends_max.min(self.rules.attempts_max));
+            let is_seen = request.sendings.len() > request.before_here;
+            is_endless && is_back && is_seen && request.outcomes == 0 && sendings.count() < most
+        })
+    }
     /// What is left once nothing is under way: whoever has no outcome is lost.
     pub(crate) fn lost(&self) -> Vec<u64> {
         let is_lost = |request: &Request| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chargehand::Class;
 
 use crate::dice::Dice;
+use crate::served::{self, Wants};
 
 /// The number of the part that is a worker which always does its work: others may all be gone or useless, and what
 /// must come to an end depends on it.
@@ -146,6 +147,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) leaves: Option<Duration>,
     /// Of a thousand requests, how many are answered so.
     pub(crate) acts: Vec<(ActKind, u64)>,
+    /// Which tasks it wants.
+    pub(crate) wants: Wants,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +179,8 @@ pub(crate) enum ActKind {
     Crash,
     /// It cannot now.
     Throttled,
+    /// The key of what is asked cannot now.
+    KeyThrottled,
     /// It says that it makes progress, and never answers.
     Pretend,
     /// It says so far more often than it may.
@@ -339,6 +344,7 @@ impl Plan {
                 worker.grace = Duration::from_millis(later.one_of(&[0, 150, 2000, 2000]));
             }
         }
+        served::draw(&mut Dice::new(seed ^ 0x0073_6572_7665), &pool, &mut parts);
         draw_hedges(&mut Dice::new(seed ^ 0x0068_6564_6765), &mut pool, &mut parts);
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
@@ -573,6 +579,7 @@ impl WorkerPlan {
             joins: (is_dialled && dice.percent(20)).then(|| dice.millis(millis_of(late))),
             leaves: (is_dialled && dice.percent(20)).then(|| late + dice.millis(millis_of(late))),
             acts: Vec::new(),
+            wants: Wants::default(),
         };
         // The first one is honest, so that somebody is. This library's own cannot lie.
         let can = |kind| worker.kind != Real || matches!(kind, ActKind::Fail | ActKind::Hang);

@@ -20,6 +20,7 @@ use chargehand::{
 
 use crate::oracle::{Counts, Oracle, Reply, Rules, UNSEEN};
 use crate::plan::{CONNECT_TIMEOUT, Ending, FAULTY, FRAME, FaultKind, Plan, PoolPlan, WorkerKind};
+use crate::served::Service;
 use crate::stage::{Shared, Stage, locked};
 use crate::{cast, jobs};
 
@@ -53,7 +54,7 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
             && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
         lateness: lateness(plan),
     };
-    let oracle = Arc::new(Mutex::new(Oracle::new(rules)));
+    let oracle = Arc::new(Mutex::new(Oracle::new(rules, Service::of(plan))));
     let checks = Rc::new(Cell::new(0));
     let world = World::new(plan.seed);
     let stage = stage(plan, &world, Arc::clone(&oracle));
@@ -219,6 +220,12 @@ struct Maker {
 }
 
 impl Maker {
+    fn options_of(&self, number: usize) -> WorkerOptions {
+        let mut workers = self.plan.workers();
+        let worker = workers.find(|(other, _)| *other == number);
+        worker.map_or_else(WorkerOptions::new, |(_, worker)| worker.wants.options())
+    }
+
     /// Starts a manager, whose driver `spawn` gets.
     fn begin(&self, listener: WorldListener, spawn: impl FnOnce(Driving)) {
         let (plan, stage) = (&self.plan.pool, &self.stage);
@@ -227,8 +234,9 @@ impl Maker {
         let seed = self.plan.seed.wrapping_add(stage.epoch.get().into());
         let mut builder = Pool::builder(stage.timer.clone()).seed(seed).accept(listener);
         let mut dialled = 0;
-        for (handle, id) in stage.members.borrow_mut().values_mut() {
-            *id = Some(builder.add(handle.connector(), WorkerOptions::new()));
+        for (number, (handle, id)) in stage.members.borrow_mut().iter_mut() {
+            let options = self.options_of(*number);
+            *id = Some(builder.add(handle.connector(), options));
             dialled += 1;
         }
         builder = set(builder, plan, dialled);
@@ -415,7 +423,7 @@ fn come_and_go(world: &World, plan: &Plan, cast: &BTreeMap<usize, WorkerHandle>,
             if let Some(joins) = worker.joins {
                 stage.sleep_until(joins).await;
                 let pool = stage.pool_after(0).await;
-                let added = pool.add(handle.connector(), WorkerOptions::new()).await;
+                let added = pool.add(handle.connector(), worker.wants.options()).await;
                 stage.count(if added.is_ok() { "worker added" } else { "worker not added" });
                 if let Ok(id) = added {
                     stage.members.borrow_mut().insert(number, (handle, Some(id)));
@@ -579,6 +587,7 @@ const fn name_of_fault(kind: FaultKind) -> &'static str {
 const fn name_of(event: &PoolEvent) -> &'static str {
     match event {
         PoolEvent::Connected { .. } => "told: connected",
+        PoolEvent::Serves { .. } => "told: serves",
         PoolEvent::Refused { .. } => "told: refused",
         PoolEvent::Lost { .. } => "told: lost",
         PoolEvent::Closed { .. } => "told: closed",

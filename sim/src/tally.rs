@@ -8,6 +8,7 @@ use crate::run::Report;
 
 /// What a campaign of a few thousand seeds must come by, or it shows less than it seems to.
 const RARE: &[&str] = &[
+    "a key cannot now",
     "a worker cannot now",
     "a flood of progress",
     "aborted",
@@ -46,6 +47,8 @@ const RARE: &[&str] = &[
     "range resumed by another manager",
     "refused by a pool that stops",
     "request that takes workers down",
+    "request to a worker that serves its queue",
+    "request to a worker with a rate",
     "request with a key sent",
     "sent again",
     "the manager died",
@@ -56,6 +59,7 @@ const RARE: &[&str] = &[
     "told: lost",
     "told: refused",
     "told: retried",
+    "told: serves",
     "told: suspended",
     "told: turned away",
     "work that went on over another link",

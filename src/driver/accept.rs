@@ -424,6 +424,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let hosts = &self.joining.hosts;
         let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(&party) };
         let offer = greeted.offer(self.peers.get_mut(worker).token);
+        let offer = self.offer_of(worker, offer, &greeted.wanted);
         let accepted = self.scheduler.accept(self.now, worker, offer, not_before);
         let Ok(accepted) = accepted else {
             return self.turn_away(index, DisconnectReason::Removed);
@@ -437,6 +438,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.link, LinkState::Idle));
         peer.token = Some(greeted.token);
+        #[cfg(feature = "tracing")]
+        {
+            peer.takes_traces = greeted.takes_traces;
+        }
         self.joining.crowd.add(Counted::Links, &party);
         if self.joining.crowd.has_share(&party) {
             self.answers.arrivals.begin(worker.slot(), &party);

@@ -47,7 +47,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if attempt > 1 {
                     self.tell_retried(link, task, attempt);
                 }
-                let millis = if self.has_own_times { self.own_millis(task) } else { None };
+                let millis =
+                    if self.has_own_times { self.own_millis(link, task, attempt) } else { None };
                 self.send(link, Outgoing::Request { task, attempt, millis });
                 if self.tells_starts {
                     self.tell_started(link, task, attempt);
@@ -55,6 +56,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             Action::Finish { task, outcome, attempts } => {
                 self.meter.on_finish(task, outcome, attempts, self.now);
+                #[cfg(feature = "tracing")]
+                if !self.traces.is_empty() {
+                    self.end_last_attempt(task, outcome);
+                }
                 self.on_finish(task, outcome, attempts);
             }
             action => self.carry_out_other(action),
@@ -63,7 +68,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns how many milliseconds an attempt that begins now has, where not as many as workers were told
     /// in their Welcome.
-    fn own_millis(&mut self, task: TaskId) -> Option<NonZeroU32> {
+    fn own_millis(&mut self, link: Link, task: TaskId, attempt: u16) -> Option<NonZeroU32> {
+        let millis = self.millis_of(task);
+        #[cfg(feature = "tracing")]
+        let millis = self.begin_attempt(link, (task, attempt), millis);
+        #[cfg(not(feature = "tracing"))]
+        let _ = (link, attempt);
+        millis
+    }
+
+    fn millis_of(&mut self, task: TaskId) -> Option<NonZeroU32> {
         let left = self.scheduler.deadline(task).saturating_since(self.now);
         let span = self.scheduler.attempt_timeout(task).min(left);
         if span == self.scheduler.config().attempt_timeout {

@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::link::erased::AnyWire;
 use crate::link::identity::check_name;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, check_schema, manager_extensions};
+use crate::link::schema::{EXTENSIONS_ROOM, Wanted, check_schema, manager_extensions};
 use crate::options::Window;
 use crate::payload::HEIGHT_BYTES_MAX;
 
@@ -58,6 +58,11 @@ pub(crate) struct Greeted {
     pub(crate) token: u64,
     /// For how many milliseconds it goes on without a link.
     pub(crate) keeps_millis: u32,
+    /// Which tasks it wants.
+    pub(crate) wanted: Wanted,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(crate) takes_traces: bool,
 }
 
 impl Greeted {
@@ -219,6 +224,9 @@ fn hello_of(
                 frame_bytes_max,
                 token,
                 keeps_millis: extensions.millis(GRACE_EXTENSION).unwrap_or(0),
+                wanted: Wanted::of(extensions),
+                #[cfg(feature = "tracing")]
+                takes_traces: extensions.get(chargehand_core::message::TRACE_EXTENSION).is_some(),
             })
         }
         Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {

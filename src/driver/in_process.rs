@@ -13,6 +13,7 @@ use super::workers::LinkState;
 use super::{Driver, Scheduler};
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
+use crate::link::schema::Wanted;
 use crate::payload::Asked;
 
 /// How many handlers of one such worker are polled in one poll of the driver.
@@ -22,7 +23,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// There is nothing to dial: the link is up as soon as it is asked for.
     pub(crate) fn in_process_up(&mut self, link: Link, window: u16) {
         let offer = Offer::new(window.into()).trusted();
-        let offer = self.peers.get_mut(link.worker()).options.apply(offer);
+        let offer = self.offer_of(link.worker(), offer, &Wanted::default());
         let event = Event::Connected { link, offer };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
         self.set_up(link, LinkState::InProcess(link), window.into());
@@ -45,6 +46,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
                 let limits = &self.limits.decode;
                 let run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
+                #[cfg(feature = "tracing")]
+                if let Some(traced) = self.traces.handing.take() {
+                    hands.trace(run, traced);
+                }
                 if attempt > 1 && is_second(&self.scheduler, link, task, attempt) {
                     self.note_second(Attempt { task, attempt }, run);
                 } else {

@@ -238,6 +238,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Control::Measure { reply } => {
                 let _ = reply.try_send(self.measure());
             }
+            #[cfg(feature = "std")]
+            Control::Explain(question) => self.questions.push(question),
         }
     }
 

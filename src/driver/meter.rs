@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::time::Duration;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::clip;
@@ -40,6 +41,8 @@ struct Measuring {
     times: Box<[TaskTime]>,
     /// By the slot of a task whose worker holds more than it runs, when its turn came there.
     turns: Box<[Instant]>,
+    /// By the slot of a task how long its worker says that it took, in nanoseconds; 0 for no word.
+    told: Box<[u64]>,
     queue_wait: Histogram,
     attempts: [u64; ATTEMPTS_COUNTED],
     /// By the slot of a worker.
@@ -74,7 +77,7 @@ struct Lane {
 
 #[derive(Debug)]
 struct Times {
-    /// Where nothing waits at the worker, so that all of it is service.
+    /// Where all of it is service, as far as is known: nothing waits at the worker, and that does not say otherwise.
     direct: Histogram,
     /// Round trips and service where that is not so. Mostly there are none.
     queued: Option<Box<(Histogram, Histogram)>>,
@@ -87,6 +90,13 @@ impl Times {
 
     fn queued(&mut self) -> &mut (Histogram, Histogram) {
         self.queued.get_or_insert_with(|| Box::new((Histogram::new(), Histogram::new())))
+    }
+
+    /// Takes in a round trip, and how much of that is service.
+    fn record(&mut self, round_trip: u64, service: u64) {
+        let (round_trips, services) = self.queued();
+        round_trips.record(round_trip);
+        services.record(service);
     }
 
     fn add(&mut self, other: &Self) {
@@ -143,6 +153,14 @@ impl Meter {
             let TaskTime { worker, .. } = measuring.times[task.slot() as usize];
             measuring.leave(worker, task.slot(), now);
             measuring.times[task.slot() as usize] = TaskTime { at: NEVER, worker: NOBODY };
+        }
+    }
+
+    /// A worker says how long an attempt took that it is about to answer.
+    pub(crate) fn on_took(&mut self, task: TaskId, took: Duration) {
+        if let Some(measuring) = &mut self.0 {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            measuring.told[task.slot() as usize] = nanos.max(1);
         }
     }
 
@@ -223,6 +241,7 @@ impl Measuring {
             self.queue_wait.record(nanos_between(time.at, now));
         }
         *time = TaskTime { at: now, worker };
+        self.told[task as usize] = 0;
         if self.have_queues {
             self.take_turn(worker, task, now);
         }
@@ -245,6 +264,12 @@ impl Measuring {
     fn on_answer(&mut self, task: u32, now: Instant) {
         let TaskTime { at: sent, worker } = self.times[task as usize];
         let Some(Some(lane)) = self.lanes.get_mut(worker as usize) else { return };
+        let told = self.told[task as usize];
+        if told > 0 && sent != NEVER {
+            let took = nanos_between(sent, now);
+            lane.times.record(took, told.min(took));
+            return self.leave(worker, task, now);
+        }
         if !lane.has_queue {
             if sent != NEVER {
                 lane.times.direct.record(nanos_between(sent, now));
@@ -254,9 +279,8 @@ impl Measuring {
         if sent != NEVER {
             // One that did not wait for its turn has a worker that does not keep the order.
             let turn = Some(self.turns[task as usize]).filter(|turn| *turn != NEVER);
-            let (round_trip, service) = lane.times.queued();
-            round_trip.record(nanos_between(sent, now));
-            service.record(nanos_between(turn.unwrap_or(sent), now));
+            let service = nanos_between(turn.unwrap_or(sent), now);
+            lane.times.record(nanos_between(sent, now), service);
         }
         self.leave(worker, task, now);
     }
@@ -343,7 +367,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             all.add(&lane.times);
             let times = lane.times.round_trip();
             if let (Some(p50), Some(p99)) = (times.quantile(0.5), times.quantile(0.99)) {
-                workers.push(WorkerTimes { id: peer.id, count: times.count(), p50, p99 });
+                let (id, count, service) = (peer.id, times.count(), lane.times.service());
+                workers.push(WorkerTimes { id, count, p50, p99, service });
             }
         }
         let mut failures = measuring.failures.groups.clone();
@@ -372,6 +397,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             since: self.now,
             times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; tasks].into(),
             turns: alloc::vec![NEVER; tasks].into(),
+            told: alloc::vec![0; tasks].into(),
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
             lanes: Vec::new(),
@@ -429,6 +455,7 @@ mod tests {
     #[test]
     fn what_waits_at_its_worker_is_served_from_when_its_turn_comes() {
         let mut measuring = Measuring {
+            told: alloc::vec![0; 8].into(),
             since: at(0),
             times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; 4].into(),
             turns: alloc::vec![NEVER; 4].into(),
@@ -452,8 +479,8 @@ mod tests {
         let times = &measuring.lanes[0].as_ref().unwrap().times;
         let (round_trip, service) = (times.round_trip(), times.service());
         assert_eq!((round_trip.count(), service.count()), (3, 3));
-        assert_eq!(round_trip.sum(), core::time::Duration::from_millis(10 + 40 + 50));
-        assert_eq!(service.sum(), core::time::Duration::from_millis(10 + 30 + 10));
-        assert_eq!(measuring.queue_wait.sum(), core::time::Duration::from_millis(40));
+        assert_eq!(round_trip.sum(), Duration::from_millis(10 + 40 + 50));
+        assert_eq!(service.sum(), Duration::from_millis(10 + 30 + 10));
+        assert_eq!(measuring.queue_wait.sum(), Duration::from_millis(40));
     }
 }

@@ -19,6 +19,8 @@ mod answers;
 mod check;
 mod crowd;
 mod dialect;
+#[cfg(feature = "std")]
+pub(crate) mod explain;
 mod fanout;
 mod flushing;
 mod handshake;
@@ -35,10 +37,13 @@ mod meter;
 mod outgoing;
 mod progress;
 mod ranges;
+mod served;
 mod setup;
 mod starts;
 mod stats;
 mod task;
+#[cfg(feature = "tracing")]
+mod traces;
 mod type_check;
 #[cfg(not(feature = "std"))]
 mod unmetered;
@@ -195,7 +200,13 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     meter: Meter,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
+    /// Why does what wait? For when there is nothing left to do.
+    #[cfg(feature = "std")]
+    questions: Vec<explain::Question>,
     stoppers: Vec<Sender<PoolStats>>,
+    /// Attempts whose tasks belong to a trace.
+    #[cfg(feature = "tracing")]
+    traces: traces::Traces,
     /// The workers as the pool stopped, by slot.
     parting: Vec<WorkerInfo>,
     /// Everything that has happened in this poll is carried out.
@@ -241,6 +252,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.read_on.clear();
             self.work_later();
         }
+        #[cfg(feature = "tracing")]
+        if !self.traces.is_empty() {
+            self.end_attempts();
+        }
         if self.answers.arrivals.queue.has_news() {
             self.read_on_with_room();
         }
@@ -249,6 +264,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
+        }
+        #[cfg(feature = "std")]
+        if !self.questions.is_empty() && self.settled {
+            self.answer_questions();
         }
         if self.scheduler.is_drained() && self.closing.is_empty() {
             self.finish();
@@ -500,6 +519,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.answers.clear();
         self.keys.clear();
         self.idlers.clear();
+        #[cfg(feature = "std")]
+        self.questions.clear();
         self.watches.clear();
     }
 }

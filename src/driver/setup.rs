@@ -50,6 +50,8 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) listeners: Vec<Box<K::Listener>>,
     #[cfg(feature = "record")]
     pub(crate) record: Option<crate::record::Output>,
+    #[cfg(feature = "tracing")]
+    pub(crate) propagator: Option<crate::traces::Propagator>,
 }
 
 /// How handles wake a driver. Made before it, since they are its other end.
@@ -128,8 +130,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events,
             meter: Meter::default(),
             idlers: Vec::new(),
+            #[cfg(feature = "std")]
+            questions: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),
+            #[cfg(feature = "tracing")]
+            traces: super::traces::Traces::new(setup.propagator),
             settled: false,
             budget: 0,
             ended: Vec::new(),

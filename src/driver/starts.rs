@@ -19,6 +19,10 @@ pub(super) type Watches = BTreeMap<usize, TaskWatch>;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers at once if there is something to tell, or once there is.
     pub(super) fn on_watch(&mut self, watch: TaskWatch) {
+        #[cfg(feature = "std")]
+        if let Wanted::Explanation(reply) = watch.wanted {
+            return self.questions.push(super::explain::Question::Call(watch.call, reply));
+        }
         // What has ended may not have got there yet.
         self.settle_calls();
         if self.ends.post.has_ended(watch.call) {
@@ -49,6 +53,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 };
                 let _ = reply.try_send(news);
             }
+            #[cfg(feature = "std")]
+            Wanted::Explanation(_) => unreachable!("it is a question"),
         }
         true
     }
@@ -61,7 +67,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Returns the task in a slot.
-    fn task_in(&self, slot: u32) -> TaskId {
+    pub(super) fn task_in(&self, slot: u32) -> TaskId {
         TaskId::from_parts(slot, self.tasks[slot as usize].generation)
     }
 

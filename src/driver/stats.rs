@@ -28,6 +28,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             id: peer.id,
             peer: peer.label(),
             identity: peer.identity.clone(),
+            queues: self.served_by(peer.id),
             stats: self.scheduler.worker_stats(peer.id)?,
             last_error: peer.last_error.clone(),
         })

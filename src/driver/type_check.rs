@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chargehand_core::message::Progress;
+use chargehand_core::message::{Progress, Took};
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
@@ -100,6 +100,13 @@ impl AnswerSink<'_> {
         self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
         self.said.push(ProgressNote { link, progress });
         Ok(())
+    }
+
+    /// Has it measured how long an attempt took, if that is under way on this link.
+    pub(crate) fn took(&mut self, took: Took) {
+        if self.scheduler.holder(took.task) == Some((self.link.worker(), took.attempt)) {
+            self.meter.on_took(took.task, took.span());
+        }
     }
 
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
@@ -220,7 +227,7 @@ impl AnswerSink<'_> {
     ) -> Result<(), EventError> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
-        if let Useless::Throttled(_) = why {
+        if let Useless::Throttled(_) | Useless::KeyThrottled(_) = why {
             self.note(task, Verdict::Returned, String::new);
             // No outcome has it, and if this was one too often, that says so itself.
             return Ok(());

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Link, Outcome, TaskId};
@@ -37,6 +38,9 @@ impl Meter {
 
     #[inline]
     pub(crate) fn on_link(&mut self, _worker: u32, _runs: u32, _window: u32) {}
+
+    #[inline]
+    pub(crate) fn on_took(&mut self, _task: TaskId, _took: Duration) {}
 
     #[inline]
     pub(crate) fn on_gone(&mut self, _worker: u32) {}

@@ -68,6 +68,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         any
     }
 
+    /// Returns whether a call is held back.
+    #[cfg(feature = "std")]
+    pub(super) fn is_held_back(&self, call: CallId) -> bool {
+        self.held_back.iter().any(|(submit, _)| submit.call() == Some(call))
+    }
+
     /// Ends a call that is cancelled while it is held back. Returns whether it was.
     pub(super) fn drop_held_back(&mut self, call: CallId) -> bool {
         let Some(at) = self.held_back.iter().position(|(submit, _)| submit.call() == Some(call))

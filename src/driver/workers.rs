@@ -25,6 +25,7 @@ use crate::link::party::Party;
 use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
+use crate::link::schema::Wanted;
 use crate::link::token::Token;
 use crate::options::WorkerOptions;
 use crate::planted::planted;
@@ -51,6 +52,11 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
     pub(crate) options: WorkerOptions,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(super) takes_traces: bool,
+    /// The queues that it was said to serve for its next link and that the pool has not.
+    pub(super) unknown_queues: Vec<Arc<str>>,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whom its transport has proven it to be, when its link was made last.
@@ -263,6 +269,9 @@ impl<K: Kind> Peers<K> {
             entry,
             reach,
             options,
+            #[cfg(feature = "tracing")]
+            takes_traces: false,
+            unknown_queues: Vec::new(),
             link: LinkState::Idle,
             last_error: None,
             identity: None,
@@ -348,15 +357,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match Speech::of(wire.dialect(), &self.limits) {
             Ok(speech) if speech.is_native() => {}
             // Without a handshake, and one request at a time.
-            Ok(_) => return self.dialled_up(link, Offer::new(1), (u32::MAX, None)),
+            Ok(_) => {
+                let wanted = Wanted::default();
+                return self.dialled_up(link, Offer::new(1), (u32::MAX, None), &wanted);
+            }
             Err(reason) => {
                 peer.link = LinkState::Idle;
                 return self.refused(link, reason);
             }
         }
-        let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening, peer.options.window)
-            .map_ok(|it| (it.offer(peer.token), (it.frame_bytes_max, Some(it.token))));
+        let greeted =
+            greeting.poll(&mut **wire, cx, &self.opening, peer.options.window).map_ok(|it| {
+                #[cfg(feature = "tracing")]
+                {
+                    peer.takes_traces = it.takes_traces;
+                }
+                (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)), it.wanted)
+            });
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
                 let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening, link.worker());
@@ -366,7 +383,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok((offer, terms))) => self.dialled_up(link, offer, terms),
+            Poll::Ready(Ok((offer, terms, wanted))) => {
+                self.dialled_up(link, offer, terms, &wanted);
+            }
             Poll::Ready(Err(reason)) => {
                 let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
                 self.part(wire, Part::default(), &reason);
@@ -381,8 +400,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         link: Link,
         offer: Offer,
         (frame_bytes_max, token): (u32, Option<u64>),
+        wanted: &Wanted,
     ) {
-        let offer = self.peers.get(link.worker()).options.apply(offer);
+        let offer = self.offer_of(link.worker(), offer, wanted);
         let event = Event::Connected { link, offer };
         let LinkState::Greeting(_, wire, _) =
             mem::take(&mut self.peers.get_mut(link.worker()).link)
@@ -431,6 +451,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.up_since = self.now;
         let (label, identity) = (peer.label(), peer.identity.clone());
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, identity, window });
+        self.tell_served(worker);
     }
 
     fn refused(&mut self, link: Link, reason: DisconnectReason) {

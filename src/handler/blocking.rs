@@ -81,7 +81,11 @@ impl Handler for Threads {
         let shared = Arc::new(Shared::default());
         let (function, body, result) =
             (Arc::clone(&self.function), copied(body), Arc::clone(&shared));
+        #[cfg(feature = "tracing")]
+        let span = tracing::Span::current();
         self.pool.spawn(move || {
+            #[cfg(feature = "tracing")]
+            let _entered = span.enter();
             let answer = caught(|| function(&body, &limits, context))
                 .unwrap_or_else(|text| (Verdict::Failed, text.into()));
             *result.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);

@@ -50,6 +50,8 @@ struct Shared {
     is_cancelled: AtomicBool,
     cancelled: Event,
     said: Said,
+    #[cfg(feature = "tracing")]
+    trace: Option<crate::traces::TraceContext>,
 }
 
 /// How far the handler says that it is.
@@ -166,6 +168,14 @@ impl<S> Context<S> {
         }
     }
 
+    /// Returns which trace the attempt belongs to, as its manager says it: that of the span `attempt` there. `None`
+    /// where it is not traced, or the worker does not [take](crate::Worker::propagate) traces. See
+    /// [`traces`](crate::traces): what the handler records in the current span belongs to it without this.
+    #[cfg(feature = "tracing")]
+    pub fn trace(&self) -> Option<crate::traces::TraceContext> {
+        self.shared.trace
+    }
+
     pub(super) fn with<N>(self, state: N) -> Context<N> {
         Context { shared: self.shared, state }
     }
@@ -193,6 +203,9 @@ pub struct Origin<'a> {
     pub(crate) worker: &'a Arc<str>,
     /// Of a context, where the handler took one.
     guard: Guard,
+    /// What it has of a trace.
+    #[cfg(feature = "tracing")]
+    traced: Option<alloc::boxed::Box<crate::traces::Traced>>,
 }
 
 impl<'a> Origin<'a> {
@@ -202,7 +215,33 @@ impl<'a> Origin<'a> {
         manager: &'a Arc<str>,
         worker: &'a Arc<str>,
     ) -> Self {
-        Self { attempt, timeout, manager, worker, guard: Guard::NONE }
+        Self {
+            attempt,
+            timeout,
+            manager,
+            worker,
+            guard: Guard::NONE,
+            #[cfg(feature = "tracing")]
+            traced: None,
+        }
+    }
+
+    /// Makes it that of a trace, if it is of one.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn traced(self, traced: Option<alloc::boxed::Box<crate::traces::Traced>>) -> Self {
+        Self { traced, ..self }
+    }
+
+    /// Takes what it has of a trace, once the handler is called.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn take_traced(&mut self) -> Option<alloc::boxed::Box<crate::traces::Traced>> {
+        self.traced.take()
+    }
+
+    /// Returns the span in which the handler runs, if there is one.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> Option<tracing::Span> {
+        self.traced.as_ref().map(|traced| traced.span.clone())
     }
 
     /// Makes the context, once.
@@ -215,6 +254,8 @@ impl<'a> Origin<'a> {
             is_cancelled: AtomicBool::new(false),
             cancelled: Event::new(),
             said: Said::default(),
+            #[cfg(feature = "tracing")]
+            trace: self.traced.as_ref().and_then(|traced| traced.context),
         });
         self.guard = Guard(Some(Arc::clone(&shared)));
         Context { shared, state: () }

@@ -20,6 +20,7 @@ use crate::handler::running::Runs;
 use crate::link::ready::ReadySet;
 use crate::link::token::Token;
 use crate::payload::{Answer, Asked, DecodeLimits};
+use crate::trace::in_span;
 use crate::unwind::caught;
 
 /// One sending of a task.
@@ -62,6 +63,9 @@ pub trait AnyHands {
         asked: Asked<'_>,
         limits: &DecodeLimits,
     ) -> u32;
+    /// Has the attempt of this number run within a trace.
+    #[cfg(feature = "tracing")]
+    fn trace(&mut self, number: u32, traced: alloc::boxed::Box<crate::traces::Traced>);
     /// Ends an attempt at once, if it is still the one of this number.
     fn withdraw(&mut self, number: u32, attempt: Attempt);
     /// Ends all attempts at once.
@@ -103,6 +107,9 @@ struct Call<Q> {
     request: Option<Result<Q, String>>,
     /// Tells the handler's context when this is dropped.
     guard: Guard,
+    /// What it has of a trace.
+    #[cfg(feature = "tracing")]
+    traced: Option<alloc::boxed::Box<crate::traces::Traced>>,
 }
 
 impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
@@ -131,7 +138,14 @@ where
     ) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read(limits)).and_then(|request| request);
-        let call = Call { attempt, timeout, request: Some(request), guard: Guard::NONE };
+        let call = Call {
+            attempt,
+            timeout,
+            request: Some(request),
+            guard: Guard::NONE,
+            #[cfg(feature = "tracing")]
+            traced: None,
+        };
         let run = self.runs.take_room(&self.ready);
         self.runs.own(run, call);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
@@ -139,6 +153,13 @@ where
             self.woken.push_back(run);
         }
         run
+    }
+
+    #[cfg(feature = "tracing")]
+    fn trace(&mut self, number: u32, traced: alloc::boxed::Box<crate::traces::Traced>) {
+        if let Some(call) = self.runs.owner_mut(number) {
+            call.traced = Some(traced);
+        }
     }
 
     fn withdraw(&mut self, number: u32, attempt: Attempt) {
@@ -172,21 +193,38 @@ where
                 let Some(request) = call.request.take() else { return Ok(()) };
                 let About { manager, worker, .. } = about;
                 let timeout = call.timeout.or(about.timeout);
-                let mut origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
+                let origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
+                #[cfg(feature = "tracing")]
+                let origin = origin.traced(call.traced.take());
+                let mut origin = origin;
                 place.set(Some(handler.call(request?, &mut origin)));
+                #[cfg(feature = "tracing")]
+                {
+                    call.traced = origin.take_traced();
+                }
                 call.guard = origin.into_guard();
                 Ok(())
             };
             runs.clear(run);
-            ended.extend(runs.poll(run, begin, |output, call| {
-                let call = call.expect("a run that is withdrawn is released");
-                call.guard.defuse();
-                let (verdict, answer) = match output {
-                    Ok(output) => finish(output),
-                    Err(text) => failed(&text),
-                };
-                Ended { attempt: call.attempt, verdict, answer }
-            }));
+            #[cfg(feature = "tracing")]
+            let span = runs.owner(run).and_then(|call| Some(call.traced.as_ref()?.span.clone()));
+            let end = in_span!(
+                span,
+                runs.poll(run, begin, |output, call| {
+                    let call = call.expect("a run that is withdrawn is released");
+                    call.guard.defuse();
+                    let (verdict, answer) = match output {
+                        Ok(output) => finish(output),
+                        Err(text) => failed(&text),
+                    };
+                    #[cfg(feature = "tracing")]
+                    if let Some(traced) = call.traced.take() {
+                        traced.end(verdict);
+                    }
+                    Ended { attempt: call.attempt, verdict, answer }
+                })
+            );
+            ended.extend(end);
             listen(runs, reports, run, about.now);
         }
         !woken.is_empty()

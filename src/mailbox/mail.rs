@@ -42,6 +42,9 @@ pub(crate) enum Control<K: Kind> {
     Measure {
         reply: Sender<crate::measure::Measures>,
     },
+    /// Says why tasks wait, once there is nothing left to do.
+    #[cfg(feature = "std")]
+    Explain(crate::driver::explain::Question),
     /// Stops a queue, or lets it go on.
     Pause {
         queue: QueueId,
@@ -74,6 +77,9 @@ pub(crate) enum Wanted {
     Start(Sender<Started>),
     /// News of how far it is: other than these, if any.
     Progress { known: Option<TaskProgress>, reply: Sender<TaskProgress> },
+    /// Why it does what it does now.
+    #[cfg(feature = "std")]
+    Explanation(Sender<crate::explain::TaskExplanation>),
 }
 
 impl Wanted {

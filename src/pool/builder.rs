@@ -42,6 +42,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             listeners,
             #[cfg(feature = "record")]
             record: None,
+            #[cfg(feature = "tracing")]
+            propagator: None,
         };
         Self { setup, is_seeded: seed.is_some() }
     }
@@ -438,6 +440,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     #[cfg(feature = "record")]
     pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
         self.setup.record = Some(alloc::boxed::Box::new(output));
+        self
+    }
+
+    /// Has the trace that a task belongs to go along with it, to workers that [take](crate::Worker::propagate) it: see
+    /// [`traces`](crate::traces). Default: it ends here.
+    #[cfg(feature = "tracing")]
+    pub fn propagate(mut self, propagate: impl crate::traces::Propagate + 'static) -> Self {
+        let propagator = crate::traces::Propagator(alloc::sync::Arc::new(propagate));
+        self.setup.propagator = Some(propagator);
         self
     }
 

@@ -1,5 +1,7 @@
 //! What is asked of a pool besides tasks: its workers, its queues, its figures and its end.
 
+#[cfg(feature = "std")]
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use async_channel::Sender;
@@ -11,6 +13,8 @@ use chargehand_core::io::Connect;
 use super::Pool;
 #[cfg(doc)]
 use super::{Builder, Task, from_stream};
+#[cfg(feature = "std")]
+use crate::driver::explain::Question;
 #[cfg(doc)]
 use crate::error::TaskError;
 use crate::error::{Closed, WorkerError};
@@ -166,6 +170,36 @@ impl<K: Kind> Pool<K> {
     #[cfg(feature = "std")]
     pub async fn measure(&self) -> Result<crate::measure::Measures, Closed> {
         self.ask(|reply| Control::Measure { reply }).await
+    }
+
+    /// Returns why tasks wait and workers get none, from the scheduler itself, once that has nothing left to do.
+    /// Costs O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time: a millisecond or so.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::Closed> {
+    /// // 3 tasks of queue tip, 17 among them: each waits for its queue's rate, for 0.4 s at most. What would ..
+    /// println!("{}", pool.explain().await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    #[cfg(feature = "std")]
+    pub async fn explain(&self) -> Result<crate::explain::Explanation, Closed> {
+        self.ask(|reply| Control::Explain(Question::Pool(reply))).await
+    }
+
+    /// Returns what a task does now and why, for each task that is found: several, where several ranges have a
+    /// height; none, where none has it. Costs as much as [`explain`](Self::explain).
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    #[cfg(feature = "std")]
+    pub async fn explain_task(
+        &self,
+        task: crate::explain::Find,
+    ) -> Result<Vec<crate::explain::TaskExplanation>, Closed> {
+        self.ask(|reply| Control::Explain(Question::Task(task, reply))).await
     }
 
     /// Stops a queue: none of its tasks is sent until it is [resumed](Pool::resume), be they new or tried

@@ -85,6 +85,26 @@ impl<K: Kind> Pool<K> {
         Self { options: Some(Arc::new(options)), ..self.clone() }
     }
 
+    /// Returns a handle of the same pool whose calls, tasks, maps and ranges belong to a new span, `submit`, within the
+    /// one that is current: each of their attempts is a span in it, and so is the handler that runs, also at a worker
+    /// elsewhere. See [`traces`](crate::traces). The span ends once the handle is dropped and its tasks are over, so
+    /// make one for each request of yours:
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let block: Vec<u8> = pool.traced().call(&17_u64).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A task that is done so costs some microseconds, others nothing.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn traced(&self) -> Self {
+        let mut options = self.options.as_deref().cloned().unwrap_or_default();
+        options.span = Some(crate::traces::submit());
+        self.with(options)
+    }
+
     /// Returns a queue by its name: one that [`Builder::queue`] was told of, or `default`.
     ///
     /// # Errors

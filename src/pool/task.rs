@@ -248,6 +248,26 @@ impl<A> Task<A> {
         self.known.clone()
     }
 
+    /// Returns what the task does now and why, from the scheduler itself: whom it is with, or what it waits for and
+    /// what would change that. `None` where the driver is gone. Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
+    /// if let Some(explanation) = task.explain().await {
+    ///     println!("{explanation}"); // task 0.0 waits for a worker: none is connected. What would change it: ..
+    /// }
+    /// let block = task.await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "std")]
+    pub async fn explain(&mut self) -> Option<crate::explain::TaskExplanation> {
+        let (reply, answer) = async_channel::bounded(1);
+        let wanted = Wanted::Explanation(reply);
+        self.mailbox.watch(TaskWatch { call: self.call?, wanted });
+        answer.recv().await.ok()
+    }
+
     /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
     /// answer, or [`TaskError::Cancelled`].
     pub fn cancel(&self) {

@@ -16,14 +16,14 @@ pub(super) const FORMAT: &str = "chargehand record";
 pub(super) const VERSION: u32 = 3;
 
 /// The first line, as far as it is the same in every version.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Title {
     pub(super) format: String,
     pub(super) version: u32,
 }
 
 /// The first line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Head {
     #[serde(flatten)]
     pub(super) title: Title,

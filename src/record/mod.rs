@@ -17,8 +17,10 @@
 //! nanoseconds. Records of another version are refused.
 
 mod entry;
+mod estimate;
 mod replay;
 mod scheduler;
 
+pub use self::estimate::{Change, ChangeError, Figures, Recording};
 pub use self::replay::{Replay, ReplayError, Replayed};
 pub(crate) use self::scheduler::{Output, Scheduler};

@@ -31,6 +31,7 @@ const SLOTS_MAX: u32 = 1 << 28;
 #[derive(Debug)]
 pub struct Replay<R> {
     lines: Lines<R>,
+    head: Head,
     scheduler: Scheduler<Heap>,
     now: Instant,
     is_over: bool,
@@ -53,6 +54,10 @@ impl Replayed {
     /// Returns the latest time that the scheduler was told until then.
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    pub(super) const fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Returns the method that was called: `submit`, `poll_action` and so on.
@@ -117,7 +122,7 @@ impl<R: BufRead> Replay<R> {
             Some(queues) => Scheduler::with_queues(storage, head.config, queues),
         };
         let scheduler = scheduler.map_err(|why| damaged(1, why.to_string()))?;
-        Ok(Self { lines, scheduler, now: Instant::EPOCH, is_over: false })
+        Ok(Self { lines, head, scheduler, now: Instant::EPOCH, is_over: false })
     }
 
     /// Makes the next call, and returns it; `None` after the last one.
@@ -130,6 +135,15 @@ impl<R: BufRead> Replay<R> {
     /// # Panics
     /// If an invariant of the scheduler does not hold after it: the scheduler has a bug.
     pub fn step(&mut self) -> Result<Option<Replayed>, ReplayError> {
+        let step = self.advance()?;
+        if step.is_some() {
+            self.scheduler.check();
+        }
+        Ok(step)
+    }
+
+    /// As [`step`](Self::step), without the check of all invariants, which costs O(slots).
+    pub(super) fn advance(&mut self) -> Result<Option<Replayed>, ReplayError> {
         if self.is_over {
             return Ok(None);
         }
@@ -149,8 +163,12 @@ impl<R: BufRead> Replay<R> {
             let (recorded, now) = (format!("{entry:?}"), format!("{gave:?}"));
             return Err(ReplayError::Differs { line, recorded, now });
         }
-        self.scheduler.check();
         Ok(Some(Replayed { line, now: self.now, entry }))
+    }
+
+    /// Returns what the pool was made with.
+    pub(super) const fn head(&self) -> &Head {
+        &self.head
     }
 
     /// Returns the scheduler as it is after the latest call.

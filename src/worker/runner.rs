@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 
-use chargehand_core::Verdict;
 use chargehand_core::session::RunId;
+use chargehand_core::{Instant, Verdict};
 
 use super::clock::Now;
 use super::memory::Memory;
@@ -17,6 +17,7 @@ use crate::handler::running::Runs;
 use crate::handler::{Guard, Handler, Origin, fail};
 use crate::link::ready::ReadySet;
 use crate::payload::DecodeLimits;
+use crate::trace::in_span;
 
 /// Whom a run's answer goes to.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +29,13 @@ pub(super) struct Owner {
 /// A run, as long as somebody wants its answer.
 struct Run {
     owner: Owner,
+    /// When it began, where somebody wants to know how long it takes.
+    began: Option<Instant>,
     /// Tells the handler's context when this is dropped.
     guard: Guard,
+    /// What it has of a trace.
+    #[cfg(feature = "tracing")]
+    traced: Option<alloc::boxed::Box<crate::traces::Traced>>,
 }
 
 pub(super) enum Begun {
@@ -84,20 +90,50 @@ impl<H: Handler> Runner<H> {
         assert!(self.has_room());
         let Self { handler, runs, decode_limits, body: answer, .. } = self;
         let index = runs.take_room(ready);
+        #[cfg(feature = "tracing")]
+        let traced_span = origin.span();
         let begin = |_: Option<&mut Run>, mut place: Pin<&mut Option<H::Future>>| {
             place.set(Some(handler.start(body, decode_limits, &mut origin)?));
             Ok(())
         };
-        let verdict = runs.poll(index, begin, |output, _| finish(handler, output, answer));
+        #[cfg(feature = "tracing")]
+        let span = traced_span;
+        let verdict =
+            in_span!(span, runs.poll(index, begin, |output, _| finish(handler, output, answer)));
+        #[cfg(feature = "tracing")]
+        let traced = origin.take_traced();
         let mut guard = origin.into_guard();
         // Most have ended now, and were nobody's to find again.
         let Some(verdict) = verdict else {
-            runs.own(index, Run { owner, guard });
+            let run = Run {
+                owner,
+                began: None,
+                guard,
+                #[cfg(feature = "tracing")]
+                traced,
+            };
+            runs.own(index, run);
             self.listen(index);
             return Begun::Running(index);
         };
         guard.defuse();
+        #[cfg(feature = "tracing")]
+        if let Some(traced) = traced {
+            traced.end(verdict);
+        }
         Begun::Ended(verdict)
+    }
+
+    /// Notes when a run began that goes on.
+    pub(super) fn note_begin(&mut self, index: u32, now: Instant) {
+        if let Some(run) = self.runs.owner_mut(index) {
+            run.began = Some(now);
+        }
+    }
+
+    /// Returns when a run began, where that was noted.
+    pub(super) fn began(&self, index: u32) -> Option<Instant> {
+        self.runs.owner(index)?.began
     }
 
     /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in
@@ -107,12 +143,19 @@ impl<H: Handler> Runner<H> {
         runs.clear(index);
         let owner = runs.owner(index).map(|run| run.owner);
         let finish = |output, run: Option<&mut Run>| {
+            let verdict = finish(handler, output, body);
             if let Some(run) = run {
                 run.guard.defuse();
+                #[cfg(feature = "tracing")]
+                if let Some(traced) = run.traced.take() {
+                    traced.end(verdict);
+                }
             }
-            finish(handler, output, body)
+            verdict
         };
-        let verdict = runs.poll(index, |_, _| Ok(()), finish)?;
+        #[cfg(feature = "tracing")]
+        let span = runs.owner(index).and_then(|run| Some(run.traced.as_ref()?.span.clone()));
+        let verdict = in_span!(span, runs.poll(index, |_, _| Ok(()), finish))?;
         Some((owner?, verdict))
     }
 

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::BackoffPolicy;
+use chargehand_core::{BackoffPolicy, Rate};
 
 use super::Worker;
 use super::settings::Settings;
@@ -46,6 +46,16 @@ impl<T, H> Worker<T, H> {
     pub fn schema(self, schema: impl Into<String>) -> Self {
         let schema = schema.into();
         self.set(|settings| settings.schema = Some(schema.into()))
+    }
+
+    /// Has handlers go on with the traces of managers that [say](crate::Builder::propagate) which they are: each
+    /// handler runs in a span `handle`, and its [`Context::trace`](crate::Context::trace) is the manager's. See
+    /// [`traces`](crate::traces). Default: none does.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn propagate(self, propagate: impl crate::traces::Propagate + 'static) -> Self {
+        let propagator = crate::traces::Propagator(Arc::new(propagate));
+        self.set(|settings| settings.propagator = Some(propagator))
     }
 
     /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
@@ -177,6 +187,28 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|settings| settings.grace = grace)
+    }
+
+    /// Sets which queues the worker serves, by their names: of a manager that knows them it gets those tasks only,
+    /// so that an archive node is asked what a pruned one cannot answer, and only that. Names that a manager does
+    /// not know count for nothing there; with none that it knows, the worker gets no task of it, which the manager
+    /// says by [`PoolEvent::Serves`](crate::PoolEvent::Serves). Each of 1 to 64 bytes without control
+    /// characters, and 512 bytes in all. Default: all queues of every manager.
+    ///
+    /// Managers of older versions, and of the Go package, send whatever they have.
+    #[must_use]
+    pub fn queues(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(|name| Arc::from(name.into())).collect();
+        self.set(|settings| settings.wanted.queues = Some(names))
+    }
+
+    /// Sets how many tasks each manager sends the worker in a time, at most: what the endpoint that it calls on
+    /// allows, say. Where a handler says [not now](crate::Throttled), half as many come from then on, growing with
+    /// each one done. A manager's own [`rate`](crate::WorkerOptions::rate) for it counts where that is lower.
+    /// Default: no limit. Managers of older versions, and of the Go package, know none.
+    #[must_use]
+    pub fn rate(self, rate: Rate) -> Self {
+        self.set(|settings| settings.wanted.rate = Some(rate))
     }
 
     /// Sets how many bytes of the latest answers are kept on each link with a [`grace`](Worker::grace), for they may

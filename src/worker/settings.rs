@@ -10,12 +10,13 @@ use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
 use chargehand_core::io::Exposure;
-use chargehand_core::message::{check_name, check_schema};
+use chargehand_core::message::{QUEUE_NAMES_BYTES_MAX, check_name, check_queue_name, check_schema};
 
 use crate::link::exposure::is_taken;
 use crate::link::party::Party;
 use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
+use crate::link::schema::Wanted;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) progress_rate_min: u32,
     pub(super) progress_interval: Duration,
     pub(super) grace: Duration,
+    /// Which tasks it wants.
+    pub(super) wanted: Wanted,
     pub(super) answers_kept_max: usize,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
@@ -55,6 +58,8 @@ pub(super) struct Settings {
     pub(super) is_insecure: bool,
     /// The identities of managers that may use it, where not any may.
     pub(super) managers: Option<Box<[Arc<str>]>>,
+    #[cfg(feature = "tracing")]
+    pub(super) propagator: Option<crate::traces::Propagator>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -82,6 +87,7 @@ impl Settings {
             progress_rate_min: 1024,
             progress_interval: Duration::from_millis(250),
             grace: Duration::ZERO,
+            wanted: Wanted::default(),
             answers_kept_max: 1 << 20,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
@@ -89,6 +95,8 @@ impl Settings {
             is_insecure: false,
             seed: None,
             managers: None,
+            #[cfg(feature = "tracing")]
+            propagator: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -96,6 +104,18 @@ impl Settings {
             settings.set_seed(seed);
         }
         settings
+    }
+
+    /// Whether it takes trace contexts.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(clippy::unused_self, reason = "as with the feature")
+    )]
+    pub(super) fn takes_traces(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return self.propagator.is_some();
+        #[cfg(not(feature = "tracing"))]
+        false
     }
 
     /// Sets the seed, and what is made of it.
@@ -126,6 +146,15 @@ impl Settings {
         }
         if self.schema.as_deref().is_some_and(|schema| check_schema(schema).is_err()) {
             return Err(SettingError("schema must have at most 64 bytes and no control character"));
+        }
+        let names = self.wanted.queues.iter().flat_map(|names| &**names);
+        let is_plain = |name: &Arc<str>| check_queue_name(name).is_ok();
+        let bytes: usize = names.clone().map(|name| 1 + name.len()).sum();
+        if !names.clone().all(is_plain) || bytes > QUEUE_NAMES_BYTES_MAX {
+            return Err(SettingError(
+                "each of the queues must have a name of 1 to 64 bytes and no control character, and \
+                 all together 512 bytes at most, one more counted for each",
+            ));
         }
         if self.concurrency == 0 {
             return Err(SettingError("concurrency must be at least 1"));

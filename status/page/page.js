@@ -384,10 +384,23 @@ function showWorkers(page) {
   }
 }
 
+// Bars of how often a worker's handlers took how long, each for twice as long as the one before.
+function bars(worker) {
+  const most = Math.max(...worker.service.map(([, count]) => count));
+  const said = worker.service.filter(([, count]) => count > 0).map(([bound, count]) => `${whole.format(count)} up to ${span(bound)}`);
+  const svg = shape('svg', { class: 'bars', role: 'img', 'aria-label': `Service times: ${said.join(', ')}`, viewBox: `0 0 ${worker.service.length * 4} 16`, width: worker.service.length * 4, height: 16 });
+  worker.service.forEach(([, count], at) => {
+    const height = count === 0 ? 0 : Math.max(1, Math.round((16 * count) / most));
+    svg.append(shape('rect', { x: at * 4, y: 16 - height, width: 3, height }));
+  });
+  return svg;
+}
+
 function workerRow(worker) {
   const row = element('tr', null, { 'data-id': worker.id });
   const name = [worker.peer];
   if (worker.identity !== null) name.push(element('span', `proven: ${worker.identity}`, { class: 'identity' }));
+  if (worker.queues?.length > 0) name.push(element('span', `serves: ${worker.queues.join(', ')}`, { class: 'identity' }));
   const state = [worker.state];
   if (worker.why !== null) state.push(element('span', worker.why, { class: 'why' }));
   const allowed = worker.allowance < worker.window ? `${worker.allowance}, at most ${worker.window}` : worker.window;
@@ -396,7 +409,8 @@ function workerRow(worker) {
   row.append(
     who, how, labelled('In flight', `${worker.in_flight} of ${allowed}`),
     labelled('Done/s', rate(worker.rate)), labelled('Done', whole.format(worker.done)), labelled('Failed', whole.format(worker.failed)),
-    labelled('Lost', whole.format(worker.lost)), labelled('p50 / p99', `${span(worker.p50_us)} / ${span(worker.p99_us)}`),
+    labelled('Lost', whole.format(worker.lost)),
+    labelled('p50 / p99', `${span(worker.p50_us)} / ${span(worker.p99_us)}`, ...(worker.service.length > 0 ? [bars(worker)] : [])),
   );
   if (latest?.has_actions) {
     const remove = element('button', 'Remove…', { type: 'button', 'aria-label': `Remove ${worker.peer}` });

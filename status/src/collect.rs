@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     asked: AtomicU64,
     history: Mutex<History>,
     pub(crate) viewers: Semaphore,
+    /// Whose turn it is to have the pool say why.
+    pub(crate) explaining: tokio::sync::Mutex<()>,
 }
 
 /// Whether the pool answers.
@@ -68,6 +70,8 @@ pub(crate) struct Frame {
     pub(crate) point: Option<Point>,
     /// What was measured in the last minute or so.
     pub(crate) recent: Option<Recent>,
+    /// Why tasks wait, where none is with a worker, as the pool says itself.
+    pub(crate) reasons: Vec<String>,
     pub(crate) events: Vec<EventLine>,
     pub(crate) event_counts: EventCounts,
     /// What is shown of it, once for all who look.
@@ -123,6 +127,7 @@ impl Shared {
             rates: Vec::new(),
             point: None,
             recent: None,
+            reasons: Vec::new(),
             events: Vec::new(),
             event_counts: EventCounts::default(),
             json: "".into(),
@@ -136,6 +141,7 @@ impl Shared {
             asked: AtomicU64::new(0),
             history: Mutex::new(History::default()),
             viewers,
+            explaining: tokio::sync::Mutex::new(()),
         });
         let collector = Collector::new(&shared);
         tokio::spawn(collector.run(Arc::downgrade(&shared)));
@@ -182,6 +188,7 @@ struct Collector {
     past: VecDeque<(Instant, Recent)>,
     rates: Vec<f64>,
     point: Option<Point>,
+    reasons: Vec<String>,
     #[cfg(feature = "metrics")]
     facade: crate::facade::Facade,
 }
@@ -198,6 +205,7 @@ impl Collector {
             past: VecDeque::new(),
             rates: Vec::new(),
             point: None,
+            reasons: Vec::new(),
             #[cfg(feature = "metrics")]
             facade: crate::facade::Facade::default(),
         }
@@ -230,6 +238,7 @@ impl Collector {
             match asked {
                 Ok(Ok(measures)) => {
                     let measures = Arc::new(measures);
+                    self.reasons = self.reasons_for(&measures).await;
                     if is_tick {
                         self.advance(&shared, &measures);
                     }
@@ -238,6 +247,18 @@ impl Collector {
                 Ok(Err(Closed)) => return self.publish(&shared, Life::Ended, None),
                 Err(_) => self.publish(&shared, Life::Stuck, None),
             }
+        }
+    }
+
+    /// Asks the pool why tasks wait, where none is with a worker.
+    async fn reasons_for(&self, measures: &Measures) -> Vec<String> {
+        let tasks = &measures.stats.tasks;
+        if tasks.in_flight > 0 || tasks.waiting == 0 {
+            return Vec::new();
+        }
+        match timeout(STUCK_AFTER, self.pool.explain()).await {
+            Ok(Ok(explanation)) => view::reasons(&explanation),
+            _ => Vec::new(),
         }
     }
 
@@ -294,6 +315,7 @@ impl Collector {
             rates: self.rates.clone(),
             point: self.point.clone(),
             recent: recent.or_else(|| latest.recent.clone()),
+            reasons: self.reasons.clone(),
             events: self.events.iter().cloned().collect(),
             event_counts: self.event_counts.clone(),
             json: "".into(),
@@ -348,8 +370,9 @@ fn rates_between(before: &Measures, now: &Measures, span: f64) -> Vec<f64> {
 }
 
 /// The kinds of events, each as [`kind_of`] calls it.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "connected",
+    "serves",
     "refused",
     "lost",
     "closed",
@@ -367,6 +390,7 @@ const KINDS: [&str; 13] = [
 fn kind_of(event: &PoolEvent) -> &'static str {
     match event {
         PoolEvent::Connected { .. } => "connected",
+        PoolEvent::Serves { .. } => "serves",
         PoolEvent::Refused { .. } => "refused",
         PoolEvent::Lost { .. } => "lost",
         PoolEvent::Closed { .. } => "closed",

@@ -14,7 +14,8 @@ use crate::families::{Family, Unit, Value, families};
 #[derive(Debug, Default)]
 pub(crate) struct Facade {
     is_described: bool,
-    recorded: HashMap<&'static str, Vec<u64>>,
+    /// By the name and the labels.
+    recorded: HashMap<(&'static str, Vec<String>), Vec<u64>>,
 }
 
 impl Facade {
@@ -44,7 +45,8 @@ impl Facade {
                 Value::Gauge(value) => gauge!(name.clone(), labels).set(*value),
                 Value::Histogram(buckets, _) => {
                     let times = histogram!(name.clone(), labels);
-                    let before = self.recorded.entry(family.name).or_default();
+                    let of = series.labels.iter().map(|(_, value)| value.clone()).collect();
+                    let before = self.recorded.entry((family.name, of)).or_default();
                     before.resize(buckets.len(), 0);
                     for (index, (bound, count)) in buckets.iter().enumerate() {
                         let more = count.saturating_sub(before[index]);

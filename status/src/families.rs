@@ -1,7 +1,9 @@
 //! All figures in one table: what is exported, by whatever means.
 
-use chargehand::core::WorkerState;
-use chargehand::measure::{Histogram, Measures};
+use std::collections::HashMap;
+
+use chargehand::core::{WorkerId, WorkerState};
+use chargehand::measure::{Histogram, Measures, WorkerTimes};
 
 use crate::Settings;
 use crate::collect::{EventCounts, Life};
@@ -176,7 +178,7 @@ fn of_times(measures: &Measures) -> Vec<Family> {
         ),
         family(
             "chargehand_service",
-            "The same without what the attempt waited at its worker behind others.",
+            "Time that the handler of an attempt took, as its worker says it.",
             &measures.service,
         ),
         Family::new("chargehand_task_attempts", "How many times each finished task was sent.")
@@ -186,13 +188,18 @@ fn of_times(measures: &Measures) -> Vec<Family> {
 
 /// Makes a histogram that has a bucket for each doubling from 16 µs to 137 s.
 fn doublings(times: &Histogram) -> Value {
+    histogram(times, |nanos| nanos >= 1 << 14)
+}
+
+/// Makes a histogram that has a bucket for those doublings that are wanted.
+fn histogram(times: &Histogram, is_wanted: impl Fn(u128) -> bool) -> Value {
     let mut buckets = Vec::new();
     let mut count = 0;
     for (bound, more) in times.buckets() {
         count += more;
         let nanos = bound.as_nanos();
         let is_last = nanos > u128::from(u64::MAX);
-        if is_last || nanos >= 1 << 14 && nanos.is_power_of_two() {
+        if is_last || nanos.is_power_of_two() && is_wanted(nanos) {
             let bound = if is_last { f64::INFINITY } else { bound.as_secs_f64() };
             buckets.push((bound, std::mem::take(&mut count)));
         }
@@ -285,7 +292,20 @@ fn of_states(measures: &Measures) -> Family {
     family
 }
 
+/// The buckets of a histogram of one worker: each four times the one before, from 1 ms to 69 s. More would be many
+/// series.
+fn fourfolds(times: &Histogram) -> Value {
+    histogram(times, |nanos| nanos >= 1 << 20 && nanos.trailing_zeros() % 2 == 0)
+}
+
 fn of_each_worker(measures: &Measures, worker_series: usize) -> Vec<Family> {
+    let times: HashMap<WorkerId, &WorkerTimes> =
+        measures.workers.iter().map(|times| (times.id, times)).collect();
+    let mut service = Family::new(
+        "chargehand_worker_service",
+        "Time that the worker's handlers took, as far as it says so.",
+    )
+    .unit(Unit::Seconds);
     let workers = &measures.stats.workers;
     let omitted = workers.len().saturating_sub(worker_series);
     let mut up = Family::new("chargehand_worker_up", "Whether the worker's link is up.");
@@ -306,6 +326,9 @@ fn of_each_worker(measures: &Measures, worker_series: usize) -> Vec<Family> {
             WorkerState::Absent { .. } | WorkerState::BackingOff { .. } | WorkerState::Connecting
         );
         up = up.with(labels(), Value::Gauge(u8::from(is_up).into()));
+        if let Some(times) = times.get(&worker.id) {
+            service = service.with(labels(), fourfolds(&times.service));
+        }
         in_flight = in_flight.with(labels(), gauge(stats.in_flight));
         window = window.with(labels(), gauge(stats.window));
         for (how, count) in [("done", stats.done), ("failed", stats.failed), ("lost", stats.lost)] {
@@ -318,6 +341,8 @@ fn of_each_worker(measures: &Measures, worker_series: usize) -> Vec<Family> {
         Family::new("chargehand_worker_series_omitted", "Workers without series of their own.")
             .plain(gauge(omitted)),
     ];
-    families.extend([up, in_flight, window, tasks].into_iter().filter(|it| !it.series.is_empty()));
+    families.extend(
+        [up, in_flight, window, tasks, service].into_iter().filter(|it| !it.series.is_empty()),
+    );
     families
 }

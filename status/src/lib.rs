@@ -63,6 +63,7 @@
 
 mod actions;
 mod collect;
+mod explain;
 #[cfg(feature = "metrics")]
 mod facade;
 mod families;
@@ -75,6 +76,7 @@ mod view;
 mod workers;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +104,7 @@ pub(crate) struct Settings {
     pub(crate) worker_series: usize,
     pub(crate) viewers_max: usize,
     pub(crate) connections_max: usize,
+    pub(crate) numbers: Option<Arc<[RangeInclusive<u64>]>>,
 }
 
 /// What has to be known to do more than look. Not shown in logs.
@@ -111,6 +114,36 @@ pub(crate) struct Token(pub(crate) Arc<str>);
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
+    }
+}
+
+impl Settings {
+    /// Returns what is shown as the height of a task, or as its place in its map.
+    pub(crate) fn number_of(&self, height: i128) -> i128 {
+        let Some(numbers) = &self.numbers else { return height };
+        let mut left = height;
+        for range in numbers.iter() {
+            let (first, last) = (i128::from(*range.start()), i128::from(*range.end()));
+            if left <= last - first {
+                return first + left;
+            }
+            left -= last - first + 1;
+        }
+        height
+    }
+
+    /// Returns which height is shown as that.
+    pub(crate) fn height_of(&self, number: i128) -> Option<i128> {
+        let Some(numbers) = &self.numbers else { return Some(number) };
+        let mut before = 0;
+        for range in numbers.iter() {
+            let (first, last) = (i128::from(*range.start()), i128::from(*range.end()));
+            if (first..=last).contains(&number) {
+                return Some(before + number - first);
+            }
+            before += last - first + 1;
+        }
+        None
     }
 }
 
@@ -127,6 +160,7 @@ impl Status {
             worker_series: 100,
             viewers_max: 64,
             connections_max: 256,
+            numbers: None,
         };
         Self { pool: pool.clone(), settings }
     }
@@ -180,7 +214,7 @@ impl Status {
         self
     }
 
-    /// Sets how many workers have metrics of their own: six series each. Those above, in the order of their
+    /// Sets how many workers have metrics of their own: eighteen series each. Those above, in the order of their
     /// ids, count in the sums only. Default 100.
     pub fn worker_series(mut self, count: usize) -> Self {
         self.settings.worker_series = count;
@@ -201,6 +235,13 @@ impl Status {
         self
     }
 
+    /// Sets which numbers the requests of a map have, in their order, where they are not counted from 0 on: what
+    /// failed, and whatever is explained, is called by these. For a pool that does one map and no range.
+    pub fn numbers(mut self, numbers: impl IntoIterator<Item = RangeInclusive<u64>>) -> Self {
+        self.settings.numbers = Some(numbers.into_iter().collect());
+        self
+    }
+
     /// Makes the routes, below `prefix`: `/status`, or `/` for all of a server. To be
     /// [merged](Router::merge) with others; that needs a runtime of tokio's, on which one task is spawned,
     /// which ends with the routes.
@@ -215,5 +256,24 @@ impl Status {
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Status").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_of_a_map_are_shown_by_the_numbers_of_its_requests_and_found_by_them() {
+        let (pool, _driver) =
+            Pool::builder(chargehand::tokio::Tokio::new()).build().expect("by default");
+        let settings = Status::new(&pool).numbers([3..=4, 9..=9, 20..=u64::MAX]).settings;
+        for (place, number) in [(0, 3), (1, 4), (2, 9), (3, 20), (4, 21)] {
+            assert_eq!(settings.number_of(place), number);
+            assert_eq!(settings.height_of(number), Some(place));
+        }
+        assert_eq!(settings.height_of(5), None, "it was done before");
+        let plain = Status::new(&pool).settings;
+        assert_eq!((plain.number_of(7), plain.height_of(-7)), (7, Some(-7)));
     }
 }

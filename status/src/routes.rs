@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::collect::{Frame, Life, Shared};
 use crate::guard::guard;
-use crate::{Status, actions, openmetrics, view, workers};
+use crate::{Status, actions, explain, openmetrics, view, workers};
 
 const HTML: &str = include_str!("../page/index.html");
 const SCRIPT: &str = include_str!("../page/page.js");
@@ -51,6 +51,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(status: Status, prefix: &
         .route(&at("api/live"), get(live))
         .route(&at("api/workers"), get(workers_page))
         .route(&at("api/history"), get(history))
+        .route(&at("api/explain"), get(explain::explain))
         .route(&at("api/drain"), post(actions::drain))
         .route(&at("api/workers/{id}/remove"), post(actions::remove))
         .route(&at("api/queues/{name}/{what}"), post(actions::set_queue))
@@ -89,7 +90,7 @@ fn checksum(text: &str) -> u64 {
     })
 }
 
-fn json(text: impl Into<String>) -> Response {
+pub(crate) fn json(text: impl Into<String>) -> Response {
     ([(CONTENT_TYPE, "application/json")], text.into()).into_response()
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chargehand::core::{Instant, Stats, WorkerState};
+use chargehand::explain::Explanation;
 use chargehand::measure::{FailureGroup, Histogram, Measures, RangeFigures};
 use chargehand::{PoolStats, QueueInfo};
 use serde::Serialize;
@@ -21,6 +22,8 @@ const RANGES_MAX: usize = 16;
 const QUEUES_MAX: usize = 100;
 const FAILURES_MAX: usize = 32;
 const EVENTS_MAX: usize = 50;
+/// How many reasons are shown as notices.
+const REASONS_MAX: usize = 4;
 
 /// Heights are text where JavaScript's numbers may be too small for them.
 #[derive(Serialize)]
@@ -133,7 +136,7 @@ pub(crate) fn overview(frame: &Frame, settings: &Settings) -> Arc<str> {
         streams: stats.map_or(0, |stats| stats.streams),
         memory_used: measures.map_or(0, |measures| measures.memory_used),
         memory_max: measures.map_or(0, |measures| measures.memory_max),
-        notices: notices(frame.life, measures),
+        notices: all_notices(frame, measures),
         workers: STATES
             .iter()
             .zip(counts)
@@ -145,7 +148,11 @@ pub(crate) fn overview(frame: &Frame, settings: &Settings) -> Arc<str> {
         point: frame.point.as_ref(),
         ranges: ranges.iter().take(RANGES_MAX).map(range).collect(),
         ranges_more: ranges.len().saturating_sub(RANGES_MAX),
-        failures: groups.iter().take(FAILURES_MAX).map(|group| failure(group, at)).collect(),
+        failures: groups
+            .iter()
+            .take(FAILURES_MAX)
+            .map(|group| failure(group, at, settings))
+            .collect(),
         failures_other: measures.map_or(0, |measures| measures.failures_other)
             + groups.iter().skip(FAILURES_MAX).map(|group| group.count).sum::<u64>(),
         events: frame.events.iter().rev().take(EVENTS_MAX).collect(),
@@ -218,15 +225,33 @@ fn range(range: &RangeFigures) -> Range {
     }
 }
 
-fn failure(group: &FailureGroup, at: Instant) -> Failure<'_> {
+fn failure<'a>(group: &'a FailureGroup, at: Instant, settings: &Settings) -> Failure<'a> {
     Failure {
         text: &group.text,
         count: group.count,
         example: &group.example,
-        height: group.height.map(|height| height.to_string()),
+        height: group.height.map(|height| settings.number_of(height).to_string()),
         peer: group.peer.as_deref(),
         ago_ms: millis(at.saturating_since(group.at)),
     }
+}
+
+/// Returns what the pool says of tasks that wait, beyond what the states of its workers and queues say.
+pub(crate) fn reasons(explanation: &Explanation) -> Vec<String> {
+    use chargehand::core::Waits;
+    let is_said = |why: Waits| {
+        matches!(why, Waits::Paused | Waits::NoWorker | Waits::Away { .. } | Waits::Rests { .. })
+    };
+    let waiting = explanation.waiting.iter().filter(|waiting| !is_said(waiting.why));
+    waiting.take(REASONS_MAX).map(|waiting| format!("{waiting}.")).collect()
+}
+
+fn all_notices(frame: &Frame, measures: Option<&Measures>) -> Vec<String> {
+    let mut all = notices(frame.life, measures);
+    if !all.is_empty() && frame.life == Life::Running {
+        all.extend(frame.reasons.iter().cloned());
+    }
+    all
 }
 
 /// Returns why tasks wait and none is with a worker, if that is so.

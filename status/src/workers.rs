@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chargehand::WorkerInfo;
 use chargehand::core::{Instant, WorkerId, WorkerState};
-use chargehand::measure::{Measures, WorkerTimes};
+use chargehand::measure::{Histogram, Measures, WorkerTimes};
 use serde::{Deserialize, Serialize};
 
 use crate::collect::Frame;
@@ -59,6 +60,8 @@ struct Row<'a> {
     state: &'static str,
     /// Why it gets no task, and until when.
     why: Option<String>,
+    /// Which queues it serves, where not all.
+    queues: Option<&'a [String]>,
     in_flight: u32,
     allowance: u32,
     window: u32,
@@ -69,6 +72,9 @@ struct Row<'a> {
     links: u32,
     p50_us: Option<u64>,
     p99_us: Option<u64>,
+    /// Of its service times the upper bound of each doubling, and how many there are, from the first to the last that
+    /// has any.
+    service: Vec<(u64, u64)>,
 }
 
 struct Seen<'a> {
@@ -145,6 +151,7 @@ fn row<'a>(seen: &Seen<'a>, now: Instant) -> Row<'a> {
         identity: info.identity.as_deref(),
         state: stats.state.name(),
         why: why_it_rests(info, now),
+        queues: info.queues.as_deref(),
         in_flight: stats.in_flight,
         allowance: stats.allowance,
         window: stats.window,
@@ -155,7 +162,27 @@ fn row<'a>(seen: &Seen<'a>, now: Instant) -> Row<'a> {
         links: stats.links,
         p50_us: times.map(|times| micros(times.p50)),
         p99_us: times.map(|times| micros(times.p99)),
+        service: times.map_or_else(Vec::new, |times| doublings(&times.service)),
     }
+}
+
+/// Returns the doublings of a histogram that have any, and those between.
+fn doublings(times: &Histogram) -> Vec<(u64, u64)> {
+    let mut all: Vec<(u64, u64)> = Vec::new();
+    let mut count = 0;
+    for (bound, more) in times.buckets() {
+        count += more;
+        let is_last = bound == Duration::MAX;
+        if is_last || bound.as_nanos().is_power_of_two() {
+            let count = std::mem::take(&mut count);
+            if count > 0 || !all.is_empty() {
+                all.push((micros(bound), count));
+            }
+        }
+    }
+    let end = all.iter().rposition(|(_, count)| *count > 0).map_or(0, |last| last + 1);
+    all.truncate(end);
+    all
 }
 
 /// Returns what a worker is called in a path.
@@ -189,6 +216,9 @@ fn why_it_rests(info: &WorkerInfo, now: Instant) -> Option<String> {
             format!("can take none now, or came back too soon: gets none for {}", in_time(until))
         }
         WorkerState::Draining => "finishes what it holds, and gets nothing more".to_owned(),
+        WorkerState::Up if info.queues.as_ref().is_some_and(Vec::is_empty) => {
+            "serves no queue of this pool: gets none".to_owned()
+        }
         // It does not, or in a way that is not known here.
         _ => return None,
     })

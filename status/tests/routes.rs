@@ -66,6 +66,8 @@ async fn every_form_has_the_figures_of_the_pool() -> Outcome {
         "chargehand_round_trip_seconds_bucket{le=\"+Inf\"} 700",
         "chargehand_queue_wait_seconds_count 700",
         "chargehand_task_attempts_sum 700.0",
+        "chargehand_worker_service_seconds_count{worker=\"in-process 1\",id=\"0.0\"} 700",
+        "chargehand_worker_service_seconds_bucket{le=\"+Inf\",worker=\"in-process 1\",id=\"0.0\"} 700",
         "chargehand_worker_attempts_total{worker=\"in-process 1\",id=\"0.0\",how=\"done\"} 693",
         "chargehand_memory_limit_bytes 268435456.0",
         "# EOF",
@@ -77,6 +79,13 @@ async fn every_form_has_the_figures_of_the_pool() -> Outcome {
     assert_eq!((&page["total"], &page["matched"]), (&1.into(), &1.into()));
     assert_eq!(page["rows"][0]["done"], 693);
     assert_eq!(page["rows"][0]["failed"], 7);
+    let service = page["rows"][0]["service"].as_array().unwrap();
+    let count: u64 = service.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert_eq!(count, 700, "each answer is in its histogram");
+    assert!(
+        service.windows(2).all(|pair| pair[0][0].as_u64() < pair[1][0].as_u64()),
+        "{service:?}"
+    );
     assert_eq!(get(address, "/api/workers?find=nobody").await.json()["matched"], 0);
     until(address, "/api/history", |it| !it.json()["points"].as_array().unwrap().is_empty()).await;
 
@@ -370,5 +379,62 @@ async fn a_pool_with_but_its_default_queue_shows_none() -> Outcome {
     until(address, "/readyz", |answer| answer.status == 200).await;
     assert_eq!(get(address, "/api/overview").await.json()["queues"], serde_json::json!([]));
     assert!(!get(address, "/metrics").await.body.contains("chargehand_queue_tasks"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_says_why_a_task_a_queue_and_a_worker_wait() -> Outcome {
+    let slow = QueueOptions::new().rate(chargehand::Rate::per(1, Duration::from_secs(3600)));
+    let (pool, driver) = Pool::builder(Tokio::new())
+        .in_process(2, |number: u64| async move { Ok::<_, Failure>(number) })
+        .queue("slow", slow)
+        .queue("still", QueueOptions::new().paused())
+        .build()?;
+    tokio::spawn(driver);
+    let address = serve(Status::new(&pool)).await;
+    let slow = pool.with(TaskOptions::new().queue(pool.queue("slow")?));
+    slow.call::<u64, _>(&0_u64).await?;
+    let mut task = slow.submit::<u64, _>(&1_u64).await?;
+    let still = pool.with(TaskOptions::new().queue(pool.queue("still")?));
+    for number in 0..2_u64 {
+        still.submit::<u64, _>(&number).await?.detach();
+    }
+
+    let all = get(address, "/api/explain").await.json();
+    assert_eq!((&all["version"], &all["in_flight"]), (&1.into(), &0.into()));
+    let of = |place: usize, name: &str| all["waiting"][place][name].clone();
+    assert_eq!((of(0, "queue"), of(0, "why")), ("slow".into(), "queue_rate".into()));
+    let left = of(0, "left_ms").as_u64().unwrap();
+    assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+    assert!(of(0, "text").as_str().unwrap().contains("a higher `rate`"));
+    assert_eq!(
+        (of(1, "queue"), of(1, "why"), of(1, "count")),
+        ("still".into(), "paused".into(), 2.into())
+    );
+    let worker = &all["workers"][0];
+    assert_eq!(worker["why"], "room");
+    assert!(worker["text"].as_str().unwrap().contains("waits for its queue's rate"), "{worker}");
+
+    let one = get(address, "/api/explain?queue=still").await.json();
+    assert_eq!(one["waiting"].as_array().unwrap().len(), 1);
+    assert_eq!(one["workers"].as_array().unwrap().len(), 0);
+    let name = task.explain().await.unwrap().name.to_string();
+    let asked = get(address, &format!("/api/explain?task={name}")).await.json();
+    let told = &asked["tasks"][0];
+    assert_eq!((&told["why"], &told["queue"]), (&"queue_rate".into(), &"slow".into()));
+    let none = get(address, "/api/explain?worker=nobody").await.json();
+    assert_eq!(none["workers"].as_array().unwrap().len(), 0);
+    assert_eq!(get(address, "/api/explain?task=x").await.status, 400);
+    let unknown = get(address, "/api/explain?queue=stil").await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body.contains("slow"), "it names those there are: {}", unknown.body);
+
+    // The page's notice says the same.
+    let overview = until(address, "/api/overview", |it| {
+        it.json()["notices"].to_string().contains("waits for its queue's rate")
+    })
+    .await
+    .json();
+    assert_eq!(overview["life"], "running");
     Ok(())
 }

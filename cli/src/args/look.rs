@@ -51,6 +51,24 @@ pub(crate) struct WorkersArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+    /// Says what this task does now and why: of a run by its number, of other pools by its height, its place in a map,
+    /// or its id.
+    #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
+    #[arg(allow_hyphen_values = true, conflicts_with_all = ["queue", "worker"])]
+    pub(crate) task: String,
+    /// Says why the tasks of this queue wait.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(conflicts_with = "worker")]
+    pub(crate) queue: String,
+    /// Says why those workers get none whose name, or id, has this.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) worker: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     /// Where its status page is, as http://127.0.0.1:9090/.
     pub(crate) url: Endpoint,

@@ -9,13 +9,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chargehand::record::Change;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use self::look::{
-    ActArgs, LookArgs, PageArgs, QueueCommand, Sort, TopArgs, WorkersArgs,
+    ActArgs, ExplainArgs, LookArgs, PageArgs, QueueCommand, Sort, TopArgs, WorkersArgs,
 };
-use self::values::{parse_bytes, parse_range, parse_timeout};
+use self::values::{parse_bytes, parse_name, parse_range, parse_timeout};
 use crate::address::Address;
 
 /// How long an output may be where nothing else is said.
@@ -58,8 +59,11 @@ pub(crate) enum Command {
     Keys(KeysCommand),
     /// Does again what a run wrote with --record, and prints each step.
     ///
+    /// With --with it plays the same tasks and workers under other policies instead, and prints what they would have
+    /// come to: an estimate.
+    ///
     /// The exit code is 0 if all of it went as it did then, 1 if a step went otherwise, and 2 if it is
-    /// no record or a damaged one.
+    /// no record or a damaged one, or a policy of --with is none.
     Replay(ReplayArgs),
     /// Says once how a pool that runs stands.
     ///
@@ -70,6 +74,11 @@ pub(crate) enum Command {
     Status(LookArgs),
     /// Lists the workers of a pool that runs. The exit codes are 0, 2, 3 and 4 of `status`.
     Workers(WorkersArgs),
+    /// Says why tasks of a pool that runs wait, and why workers get none, as the pool knows itself.
+    ///
+    /// Without --task, --queue or --worker it says all of it. The exit codes are 0, 2, 3 and 4 of `status`; 2 also
+    /// where there is no such task, queue or worker.
+    Explain(ExplainArgs),
     /// Shows a pool that runs, live, in the terminal.
     ///
     /// q ends it, p pauses what is shown, Tab and Shift-Tab change the table, the arrows, PgUp, PgDn, Home and
@@ -246,6 +255,13 @@ pub(crate) struct WorkerArgs {
     /// file; an instance may follow it, as in w1/2].
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// The queues that it serves, by their names with commas between them: of a pool with queues it gets those
+    /// tasks only. `default` is that of every pool, and the only one of a `run` [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) queues: Option<Vec<String>>,
+    /// How many tasks a second each manager sends it at most [default: no limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
 }
 
 /// How the worker and its managers meet.
@@ -341,6 +357,17 @@ pub(crate) struct ReplayArgs {
     /// Prints no steps, but how it ended.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Plays it under another policy, as retries_max=0, attempt_timeout=2.5s, queue.0.in_flight_max=4, window=auto;
+    /// may be given several times.
+    ///
+    /// Times and failures are drawn from those that each worker had: it is an estimate, and how far that is off shows
+    /// beside it.
+    #[arg(long, value_name = "POLICY=VALUE")]
+    pub(crate) with: Vec<Change>,
+    /// Prints the source of a Rust test of this name instead: the record's workers, tasks and policies in a world of
+    /// `chargehand::testing`.
+    #[arg(long, value_name = "NAME", conflicts_with = "with", value_parser = parse_name)]
+    pub(crate) test: Option<String>,
     /// How the end is shown.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,

@@ -41,6 +41,16 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     if bytes == 0 { Err("it must be at least 1".to_owned()) } else { Ok(bytes) }
 }
 
+/// Reads the name of a test, as Rust has it.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let begins = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
+    if !begins || !text.bytes().all(is_name) {
+        return Err("a name of lower-case letters, digits and underscores".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -144,6 +144,33 @@ pub(crate) struct Event {
     pub(crate) text: String,
 }
 
+/// Why tasks wait, and workers get none.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Explained {
+    pub(crate) in_flight: u64,
+    #[serde(default)]
+    pub(crate) is_stopping: bool,
+    pub(crate) waiting: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) outside: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) workers: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) workers_more: u64,
+    #[serde(default)]
+    pub(crate) tasks: Vec<Reason>,
+}
+
+/// Why tasks of one kind wait, or one worker gets none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Reason {
+    pub(crate) peer: String,
+    pub(crate) count: Option<u64>,
+    pub(crate) left_ms: Option<u64>,
+    pub(crate) text: String,
+}
+
 /// A part of the workers.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Page {
@@ -162,6 +189,8 @@ pub(crate) struct Worker {
     pub(crate) state: String,
     /// Why it gets no task, and until when.
     pub(crate) why: Option<String>,
+    /// Which queues it serves, where not all.
+    pub(crate) queues: Option<Vec<String>>,
     pub(crate) in_flight: u64,
     pub(crate) allowance: u64,
     pub(crate) window: u64,
@@ -172,4 +201,12 @@ pub(crate) struct Worker {
     pub(crate) links: u64,
     pub(crate) p50_us: Option<u64>,
     pub(crate) p99_us: Option<u64>,
+}
+
+impl Worker {
+    /// Returns what is said of the queues that it serves, where it does not serve all: after its state.
+    pub(crate) fn served(&self) -> Option<String> {
+        let queues = self.queues.as_deref().filter(|queues| !queues.is_empty())?;
+        Some(format!("serves {}", queues.join(", ")))
+    }
 }

@@ -10,10 +10,10 @@ use serde_json::json;
 
 pub(crate) use self::endpoint::{Client, Endpoint, encoded};
 pub(crate) use self::figures::{
-    Event, Failed, History, Latency, Overview, Page, Queue, Range, Worker,
+    Event, Explained, Failed, History, Latency, Overview, Page, Queue, Range, Worker,
 };
 pub(crate) use self::text::{bytes, ended, micros, millis, open, time_of_day, workers_by_state};
-use crate::args::{ActArgs, Format, LookArgs, QueueCommand, Sort, WorkersArgs};
+use crate::args::{ActArgs, ExplainArgs, Format, LookArgs, QueueCommand, Sort, WorkersArgs};
 use crate::failure::{Failure, print};
 use crate::run::token;
 
@@ -69,6 +69,30 @@ fn all_workers(args: &WorkersArgs) -> Result<Page, Failure> {
             return Ok(Page { total, matched, ..all });
         }
     }
+}
+
+/// Says why tasks wait and workers get none, and returns the exit code.
+pub(crate) fn explain(args: &ExplainArgs) -> ExitCode {
+    let client = Client::new(&args.look.url);
+    let (task, queue, worker) = (&args.task, &args.queue, &args.worker);
+    let [asks_task, asks_worker] = [task, worker].map(|text| encoded(text));
+    let path =
+        format!("api/explain?task={asks_task}&queue={}&worker={asks_worker}", encoded(queue));
+    let told = client.get(&path).and_then(|text| {
+        let explained: Explained = client.parse(&text)?;
+        let at = &args.look.url;
+        if !task.is_empty() && explained.tasks.is_empty() {
+            return Err(Failure::input(format!("{at}: it has no task {task} now")));
+        }
+        if !worker.is_empty() && explained.workers.is_empty() {
+            return Err(Failure::input(format!("{at}: it has no worker {worker} now")));
+        }
+        Ok(match args.look.output {
+            Format::Json => text.trim_end().to_owned() + "\n",
+            Format::Human => text::explained(&explained, args),
+        })
+    });
+    told.map_or_else(|failure| failure.report(), |text| print(&text))
 }
 
 /// Returns the path of a part of the workers.

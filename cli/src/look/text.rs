@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Latency, Overview, Page};
+use super::{Explained, Latency, Overview, Page};
+use crate::args::ExplainArgs;
 use crate::console::printable;
 use crate::numbers::{grouped, per_second};
 
@@ -84,6 +85,34 @@ pub(super) fn overview(it: &Overview) -> String {
     text
 }
 
+/// Returns each reason as a line, with what it comes to before them.
+pub(super) fn explained(it: &Explained, args: &ExplainArgs) -> String {
+    let mut text = String::new();
+    let mut line = |rest: String| {
+        let _ = writeln!(text, "{}", printable(&rest));
+    };
+    if args.task.is_empty() && args.worker.is_empty() {
+        let waiting: u64 = it.waiting.iter().filter_map(|reason| reason.count).sum();
+        let (held, waiting) = (grouped(it.in_flight), grouped(waiting));
+        line(format!("{held} tasks are with workers, {waiting} wait for what follows"));
+        if it.is_stopping {
+            line("the pool stops: it takes nothing new".to_owned());
+        }
+    }
+    for reason in it.tasks.iter().chain(&it.waiting).chain(&it.outside) {
+        line(reason.text.clone());
+    }
+    for worker in &it.workers {
+        let left =
+            worker.left_ms.map_or_else(String::new, |ms| format!(", for {} at most", millis(ms)));
+        line(format!("worker {} {}{left}", worker.peer, worker.text));
+    }
+    if it.workers_more > 0 {
+        line(format!("and {} more workers: give --worker NAME", grouped(it.workers_more)));
+    }
+    text
+}
+
 /// Returns a table of workers.
 pub(super) fn workers(page: &Page) -> String {
     let mut text = format!(
@@ -93,7 +122,8 @@ pub(super) fn workers(page: &Page) -> String {
     for it in &page.rows {
         let name = printable(it.identity.as_ref().unwrap_or(&it.peer));
         let flight = format!("{}/{}", it.in_flight, it.window);
-        let why = it.why.as_ref().map_or_else(String::new, |why| format!("  {}", printable(why)));
+        let notes = it.why.clone().into_iter().chain(it.served());
+        let why = notes.fold(String::new(), |text, note| format!("{text}  {}", printable(&note)));
         let _ = writeln!(
             text,
             "{:<8} {name:<28} {:<11} {flight:>9} {:>8} {:>10} {:>8} {:>6} {:>8}{why}",

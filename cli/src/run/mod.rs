@@ -61,7 +61,7 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     let (pool, driver) = crew.builder.build().map_err(crate::members::explained)?;
     // Before it runs, so that nothing is missed.
     let events = pool.events();
-    let page = status::serve(args, &pool, console).await?;
+    let page = status::serve(args, &pool, console, job.open_numbers()).await?;
     let driver = tokio::spawn(driver);
     let progress = Progress::new(console.clone(), args.quiet);
     let mut flow = Flow::new(&pool, job, stops, progress, crew.local, args);

@@ -1,6 +1,7 @@
 //! The page, the figures and the probes of a run.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use chargehand::Pool;
@@ -31,10 +32,11 @@ pub(super) async fn serve(
     args: &RunArgs,
     pool: &Pool,
     console: &Console,
+    numbers: Vec<RangeInclusive<u64>>,
 ) -> Result<Option<Page>, Failure> {
     let Some(address) = &args.page.status else { return Ok(None) };
     let cannot = |why: String| Failure::input(format!("--status {address}: {why}"));
-    let mut status = Status::new(pool).name(NAME);
+    let mut status = Status::new(pool).name(NAME).numbers(numbers);
     if let Some(path) = &args.page.status_token {
         status = status.actions(token(path)?);
     }

@@ -200,7 +200,8 @@ fn worker(it: &Worker) -> Vec<String> {
 fn about(it: &Worker) -> String {
     let identity = it.identity.as_ref().map_or_else(String::new, |who| format!(" ({who})"));
     let why = it.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    format!("{}{identity} is {}{why}; {} links so far", it.peer, it.state, it.links)
+    let served = it.served().map_or_else(String::new, |served| format!("; {served}"));
+    format!("{}{identity} is {}{why}{served}; {} links so far", it.peer, it.state, it.links)
 }
 
 const _: () = assert!(WORKER_COLUMNS.len() == SORTS.len());

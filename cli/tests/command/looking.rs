@@ -177,3 +177,40 @@ fn what_is_no_status_page_is_called_that() {
         server.join().expect("no panic");
     }
 }
+
+#[test]
+fn a_run_explains_why_its_tasks_wait_and_its_workers_get_none() {
+    let folder = Folder::new("explaining");
+    let token = folder.text("token");
+    let (running, url) = shown_run(&folder, "5..=60", "exec sleep 60", &[]);
+    until("both workers have one", || ask(&url, "api/explain")["in_flight"] == 2);
+    let ended = look(&["explain", &url]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for wanted in [
+        "2 tasks are with workers",
+        "every worker that serves its queue holds as many as it may",
+        "holds as many as it may: 2 of 2",
+        "more workers",
+    ] {
+        assert!(ended.out.contains(wanted), "no \"{wanted}\": {}", ended.out);
+    }
+    let first = look(&["explain", &url, "--task", "5"]);
+    assert!(first.out.starts_with("task 5 is with in-process 1:"), "{}{}", first.out, first.err);
+    let waits = look(&["explain", &url, "--task", "7"]);
+    assert!(waits.out.starts_with("task 7 waits for room"), "{}", waits.out);
+    let json = look(&["explain", &url, "--task", "7", "--output", "json"]);
+    let json: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((&json["tasks"][0]["why"], &json["version"]), (&"no_room".into(), &1.into()));
+    let worker = look(&["explain", &url, "--worker", "in-process"]);
+    assert!(worker.out.starts_with("worker in-process 1 holds"), "{}", worker.out);
+    refused(&["explain", &url, "--task", "4"], 2, &["done before"]);
+    refused(&["explain", &url, "--task", "60"], 2, &["no task 60"]);
+    refused(&["explain", &url, "--queue", "nope"], 2, &["nope", "default"]);
+    refused(&["explain", &url, "--worker", "w9"], 2, &["no worker w9"]);
+
+    look(&["queue", "pause", "default", &url, "--token-file", &token]);
+    let paused = look(&["explain", &url, "--queue", "default"]);
+    assert!(paused.out.contains("its queue is paused"), "{}", paused.out);
+    assert!(paused.out.contains("What would change it: resume the queue"), "{}", paused.out);
+    cut_short(running);
+}

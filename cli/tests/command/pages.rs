@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::support::{Folder, Guard, chargehand, repository, run, wait};
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["run"],
     &["worker"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["replay"],
     &["status"],
     &["workers"],
+    &["explain"],
     &["top"],
     &["queue"],
     &["queue", "pause"],

@@ -41,6 +41,21 @@ fn workers_dial_in_beside_local_ones() {
 }
 
 #[test]
+fn a_worker_gets_only_tasks_of_the_queues_that_it_names() {
+    let folder = Folder::new("queues");
+    let tasks = "x\n".repeat(20);
+    let mut running =
+        Running::start(&mut run_of(&folder, &tasks, &["--listen", "tcp://127.0.0.1:0"]));
+    let address = address_of(&mut running);
+    let _other = dialling_worker(&address, &["--exec", "echo gpu", "--queues", "gpu"]);
+    let one = ["--exec", "echo default", "--queues", "gpu,default", "--rate", "50"];
+    let _one = dialling_worker(&address, &one);
+    let ended = running.finish();
+    let outcomes = all_done(&ended, 20);
+    assert!(results(&outcomes).iter().all(|result| *result == "default x"));
+}
+
+#[test]
 fn a_worker_that_is_killed_loses_no_task() {
     let folder = Folder::new("killed-worker");
     let log = folder.path("log");
@@ -123,6 +138,40 @@ fn nothing_leaves_the_machine_unprotected_unless_told_so() {
     assert!(code == Some(2) && err.contains("need --tls JOINFILE"), "{err}");
     let Ended { code, err, .. } = run(chargehand().args(["worker", "--exec", "echo"]));
     assert!(code == Some(2) && err.contains("--connect ADDR or --listen ADDR"), "{err}");
+}
+
+#[test]
+fn a_record_is_played_under_other_policies_and_called_an_estimate() {
+    let folder = Folder::new("what-if");
+    let record = folder.text("record");
+    let ended = run(&mut run_of(&folder, "a\nb\nc\n", &["--exec", "false", "--record", &record]));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let with = ["replay", &record, "--with", "retries_max=3", "--with", "retry_delay=100ms"];
+    let played = run(chargehand().args(with));
+    assert_eq!(played.code, Some(0), "{}", played.err);
+    for word in ["then", "played so", "attempts sent", "is an estimate, with retries_max=3"] {
+        assert!(played.out.contains(word), "no \"{word}\": {}", played.out);
+    }
+    let json = run(chargehand().args(with).args(["--output", "json"]));
+    let shown: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let sent = ["observed", "unchanged", "changed"].map(|name| shown[name]["sent"].as_u64());
+    assert_eq!(sent, [Some(3), Some(3), Some(12)], "three more times each: {shown}");
+    assert_eq!((&shown["is_estimate"], &shown["changed"]["failed"]), (&true.into(), &3.into()));
+    let test = run(chargehand().args(["replay", &record, "--test", "three_fail"]));
+    assert_eq!(test.code, Some(0), "{}", test.err);
+    assert!(
+        test.out.contains("fn three_fail()") && test.out.contains("World::new(1)"),
+        "{}",
+        test.out
+    );
+    assert_eq!(run(chargehand().args(["replay", &record, "--test", "1; rm"])).code, Some(2));
+    for (with, word) in
+        [("retires_max=3", "retries_max"), ("window=wide", "auto"), ("x", "written")]
+    {
+        let refused = run(chargehand().args(["replay", &record, "--with", with]));
+        assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{with}");
+        assert!(refused.err.contains(word), "{}", refused.err);
+    }
 }
 
 #[test]

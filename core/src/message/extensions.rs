@@ -4,7 +4,7 @@
 use core::fmt;
 
 use super::codec::{FieldReader, FieldWriter};
-use super::{EXTENSIONS_BYTES_MAX, MessageError};
+use super::{EXTENSIONS_BYTES_MAX, MessageError, TraceContext};
 
 /// The lowest id that is for private use. Those below are given out by this project.
 pub const PRIVATE_EXTENSION: u16 = 0x4000;
@@ -22,6 +22,17 @@ pub const PROGRESS_EXTENSION: u16 = 4;
 /// eight bytes that are the same whenever this manager welcomes this worker and another one never. The worker
 /// then names what it still holds under these, in a [`Holding`](super::Holding).
 pub const GRACE_EXTENSION: u16 = 5;
+/// In a worker's Hello: the names of the queues that it serves, as [`QueueNames`](super::QueueNames). Without it, it
+/// serves all.
+pub const QUEUES_EXTENSION: u16 = 6;
+/// In a worker's Hello: how many tasks it takes in a time, at most: eight bytes of nanoseconds between two of them
+/// and four of how many it takes at once after a time without any, the lowest first.
+pub const RATE_EXTENSION: u16 = 7;
+/// In a worker's Hello: it takes trace contexts; the value is empty. In a Request to such a worker: the
+/// [`TraceContext`] of the attempt.
+pub const TRACE_EXTENSION: u16 = 8;
+/// In a manager's Hello: it takes [`Took`](super::Took). The value is empty, and whatever else it is says the same.
+pub const TOOK_EXTENSION: u16 = 9;
 /// The longest schema in a Hello, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 64;
 
@@ -100,6 +111,14 @@ impl<'a> Extensions<'a> {
     pub fn schema(self) -> Option<&'a str> {
         let schema = core::str::from_utf8(self.get(SCHEMA_EXTENSION)?).ok()?;
         check_schema(schema).is_ok().then_some(schema)
+    }
+
+    /// Returns the trace context of a Request, if it has one. What is none is passed over.
+    pub fn trace(self) -> Option<TraceContext> {
+        if self.bytes.is_empty() {
+            return None; // The common case.
+        }
+        TraceContext::from_bytes(self.get(TRACE_EXTENSION)?).ok()
     }
 
     /// Returns all of them, as id and value, in their order.

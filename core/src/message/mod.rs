@@ -22,6 +22,9 @@ mod codec;
 mod extensions;
 mod holding;
 mod progress;
+mod served;
+mod took;
+mod trace;
 
 use core::fmt;
 
@@ -30,11 +33,14 @@ use crate::id::TaskId;
 
 pub use extensions::{
     ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, GRACE_EXTENSION,
-    NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
-    check_schema,
+    NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, QUEUES_EXTENSION, RATE_EXTENSION,
+    SCHEMA_BYTES_MAX, SCHEMA_EXTENSION, TOOK_EXTENSION, TRACE_EXTENSION, check_schema,
 };
 pub use holding::{HELD_BYTES_MAX, Holding};
 pub use progress::{PROGRESS_BYTES_MAX, Progress};
+pub use served::{QUEUE_NAMES_BYTES_MAX, QueueNames, check_queue_name};
+pub use took::{TOOK_BYTES_MAX, Took};
+pub use trace::{NoTraceContext, TRACE_BYTES, TraceContext};
 
 /// The first bytes of every Hello, after its kind. Anything else is not this protocol.
 pub const MAGIC: [u8; 4] = *b"chgd";
@@ -67,6 +73,8 @@ pub(crate) const KEYED_KIND: u8 = 9;
 const PROGRESS_KIND: u8 = 10;
 /// The first byte of a [`Holding`].
 const HOLDING_KIND: u8 = 11;
+/// The first byte of a [`Took`].
+const TOOK_KIND: u8 = 12;
 #[cfg(feature = "keyed")]
 pub(crate) use codec::{GOODBYE as GOODBYE_KIND, HELLO as HELLO_KIND};
 

@@ -15,10 +15,13 @@
 
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Free, Linkage, List, Neighbours, define_linkage};
+use super::sets::GROUPS;
 use super::slot::WorkerSlot;
 
 /// The order of those that hold no suspect.
 pub(super) const CLEAN: usize = 0;
+/// How many orders there are: two for each group of workers that serve the same queues.
+const ORDERS: usize = 2 * GROUPS;
 
 /// All workers of one load that have room. The nodes lie in the worker slots; no level is empty, so
 /// there are always enough.
@@ -46,13 +49,13 @@ define_linkage! {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Balance {
-    /// Those that hold no suspect, then those that do.
-    orders: [Order; 2],
+    /// Those that hold no suspect, then those that do; and so for each group.
+    orders: [Order; ORDERS],
     free: Free<Nodes>,
     /// Where workers are chosen by their answers, they stand in these instead, in the order in which they
     /// came.
     #[cfg(feature = "choice")]
-    rings: [List<Ready>; 2],
+    rings: [List<Ready>; ORDERS],
 }
 
 /// Workers with room, by load.
@@ -124,13 +127,14 @@ struct Levels<'a> {
 impl Balance {
     pub(super) const fn new() -> Self {
         Self {
-            orders: [Order::EMPTY; 2],
+            orders: [Order::EMPTY; ORDERS],
             free: Free::new(),
             #[cfg(feature = "choice")]
-            rings: [List::new(); 2],
+            rings: [List::new(); ORDERS],
         }
     }
 
+    /// Whether no worker of the first group has room.
     pub(super) const fn is_empty(&self) -> bool {
         #[cfg(feature = "choice")]
         if !(self.rings[0].is_empty() && self.rings[1].is_empty()) {
@@ -161,6 +165,12 @@ impl Balance {
         }
         let load = |worker: u32| workers[worker as usize].held.len();
         Some(if load(clean) <= load(other) { clean } else { other })
+    }
+
+    /// Returns the worker whose turn it is in an order, without one.
+    #[cfg(feature = "queues")]
+    pub(super) fn first_of(&self, workers: &[WorkerSlot], order: usize, but: u32) -> Option<u32> {
+        Some(self.orders[order].first_but(workers, but)).filter(|&first| first != NONE)
     }
 
     /// Whether a worker was taken in.
@@ -403,11 +413,13 @@ impl Balance {
     /// # Panics
     /// If a level is empty or out of order, or a worker in the wrong one.
     pub(super) fn check(&self, workers: &[WorkerSlot]) -> u32 {
-        let counted = [0, 1].map(|order| self.check_order(workers, order));
-        let levels: usize = counted.iter().map(|&(_, levels)| levels).sum();
+        let (mut count, mut levels) = (0, 0);
+        for order in 0..ORDERS {
+            let (members, used) = self.check_order(workers, order);
+            (count, levels) = (count + members, levels + used);
+        }
         let unused = self.free.check(workers, |_| ());
         assert!(unused + levels == workers.len(), "a level node was lost");
-        let count: u32 = counted.iter().map(|&(count, _)| count).sum();
         #[cfg(feature = "choice")]
         let count = count + self.check_rings(workers);
         count
@@ -423,7 +435,7 @@ impl Balance {
                 assert!(slot.order() == order, "a worker is in the other ring");
             });
         }
-        self.rings[0].len() + self.rings[1].len()
+        self.rings.iter().map(List::len).sum()
     }
 
     /// Returns how many workers and how many levels are in an order.

@@ -3,6 +3,10 @@
 #![expect(clippy::unused_self, reason = "as with the feature")]
 
 use super::index::NONE;
+#[cfg(feature = "queues")]
+use super::queues::Line;
+#[cfg(feature = "queues")]
+use super::sets::Groups;
 use super::slot::WorkerSlot;
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::config::Policy;
@@ -38,10 +42,22 @@ impl SchedulerState {
         self.balance.next_but(workers, worker, clean_only)
     }
 
+    #[cfg(feature = "queues")]
     #[inline]
-    #[cfg_attr(not(feature = "queues"), allow(dead_code, reason = "only queues ask"))]
-    pub(super) fn next_for_new(&self, workers: &[WorkerSlot]) -> Option<u32> {
-        self.balance.next_but(workers, NONE, false)
+    pub(super) fn next_among(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        but: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
+        self.least_loaded(workers, groups, but, clean_only)
+    }
+
+    #[cfg(feature = "queues")]
+    #[inline]
+    pub(super) fn next_for_new(&self, line: &Line, workers: &[WorkerSlot]) -> Option<u32> {
+        self.least_loaded(workers, line.groups, NONE, false)
     }
 
     #[cfg(feature = "hedging")]
@@ -61,6 +77,10 @@ impl SchedulerMut<'_> {
     pub(super) fn take_next_for_new(&mut self) -> Option<u32> {
         self.state.balance.next_but(self.workers, NONE, false)
     }
+
+    #[cfg(feature = "queues")]
+    #[inline]
+    pub(super) fn bound_patience(&mut self) {}
 
     #[inline]
     pub(super) fn enter_balance(&mut self, worker: u32) {

@@ -11,6 +11,9 @@ use super::balance::CLEAN;
 use super::index::{NONE, wide};
 use super::list::{Linkage, List};
 use super::log::exp2;
+#[cfg(feature = "queues")]
+use super::queues::Line;
+use super::sets::{GROUPS, Groups};
 use super::slot::WorkerSlot;
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::track_record::{Choosing, Laden, SPEED_BITS, TWICE, success};
@@ -55,8 +58,13 @@ impl SchedulerState {
 
     /// Returns when a task that was held back is to go, if that is still to come.
     pub(super) fn patience_ends(&self) -> Instant {
-        let at = self.choosing.patience;
-        if at > self.clock { at } else { Instant::FAR_FUTURE }
+        let later = |at: Instant| if at > self.clock { at } else { Instant::FAR_FUTURE };
+        #[cfg(feature = "queues")]
+        if self.is_queued() {
+            let lines = self.queues.lines.iter().map(|line| later(line.patience));
+            return lines.min().unwrap_or(Instant::FAR_FUTURE);
+        }
+        later(self.choosing.patience)
     }
 
     /// Returns the worker that a task goes to now which came back from `worker`, or any for `NONE`; among
@@ -68,29 +76,66 @@ impl SchedulerState {
         clean_only: bool,
     ) -> Option<u32> {
         if self.judges() {
-            self.best_but(workers, worker, clean_only).map(|(worker, _)| worker)
+            self.best_but(workers, Groups::ONLY, worker, clean_only).map(|(worker, _)| worker)
         } else {
             self.balance.next_but(workers, worker, clean_only)
         }
     }
 
+    /// As [`next_but`](Self::next_but), of the workers of some groups.
+    #[cfg(feature = "queues")]
+    pub(super) fn next_among(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        but: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
+        if self.judges() {
+            self.best_but(workers, groups, but, clean_only).map(|(worker, _)| worker)
+        } else {
+            self.least_loaded(workers, groups, but, clean_only)
+        }
+    }
+
     /// Returns the best of those that are looked at, and how long it is expected to take.
-    fn best_but(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<(u32, u64)> {
+    fn best_but(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        but: u32,
+        clean_only: bool,
+    ) -> Option<(u32, u64)> {
         let rings = if clean_only { 1 } else { 2 };
         let mut best = None;
-        for order in 0..rings {
-            for worker in self.balance.sample(workers, order, SAMPLE).filter(|&at| at != but) {
-                let slot = &workers[worker as usize];
-                let takes = self.expected(slot, slot.held.len() + 1);
-                // Among those that are alike the one that is loaded least.
-                let load = u64::from(slot.held.len()) << 16;
-                let key = (takes, load / u64::from(slot.allowance));
-                if best.is_none_or(|(least, _)| key < least) {
-                    best = Some((key, worker));
+        for group in groups.iter() {
+            for order in 2 * group..2 * group + rings {
+                for worker in self.balance.sample(workers, order, SAMPLE).filter(|&at| at != but) {
+                    let slot = &workers[worker as usize];
+                    let takes = self.expected(slot, slot.held.len() + 1);
+                    // Among those that are alike the one that is loaded least.
+                    let load = u64::from(slot.held.len()) << 16;
+                    let key = (takes, load / u64::from(slot.allowance), self.tie(slot));
+                    if best.is_none_or(|(least, _)| key < least) {
+                        best = Some((key, worker));
+                    }
                 }
             }
         }
-        best.map(|((takes, _), worker)| (worker, takes))
+        best.map(|((takes, _, _), worker)| (worker, takes))
+    }
+
+    /// Returns what decides between two workers that are alike: first whether one holds a suspect, then how many
+    /// queues it serves.
+    #[cfg(feature = "queues")]
+    fn tie(&self, slot: &WorkerSlot) -> (bool, (u32, u64)) {
+        (slot.has_suspect, self.served_by(slot).rank())
+    }
+
+    #[cfg(not(feature = "queues"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn tie(&self, slot: &WorkerSlot) -> bool {
+        slot.has_suspect
     }
 
     /// Returns how long a worker is expected to take, in nanoseconds, for a task at a place of its queue,
@@ -132,28 +177,47 @@ impl SchedulerState {
         !self.judges() || self.expected(slot, slot.held.len() + 1) <= span
     }
 
-    /// Returns the worker that a new task goes to now: none where it does better to wait.
-    pub(super) fn next_for_new(&self, workers: &[WorkerSlot]) -> Option<u32> {
+    /// Returns the worker that a new task of a line goes to now: none where it does better to wait.
+    #[cfg(feature = "queues")]
+    pub(super) fn next_for_new(&self, line: &Line, workers: &[WorkerSlot]) -> Option<u32> {
         if !self.judges() {
-            return self.balance.next_but(workers, NONE, false);
+            return self.least_loaded(workers, line.groups, NONE, false);
         }
-        let (worker, takes) = self.best_but(workers, NONE, false)?;
+        self.best_for_new(workers, line.groups, line.patience)
+    }
+
+    /// Returns the worker that a new task goes to now, which has been held back until `patience` at most.
+    fn best_for_new(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        patience: Instant,
+    ) -> Option<u32> {
+        let (worker, takes) = self.best_but(workers, groups, NONE, false)?;
         let is_held_back =
-            !self.is_due(self.choosing.patience) && self.is_better_busy(workers, worker, takes);
+            !self.is_due(patience) && self.is_better_busy(workers, groups, worker, takes);
         (!is_held_back).then_some(worker)
     }
 
-    /// Whether a new task may be sent now.
+    /// Whether a new task may be sent now, where there are no queues.
     pub(super) fn may_send_new(&self, workers: &[WorkerSlot]) -> bool {
-        self.next_for_new(workers).is_some()
+        let patience = self.choosing.patience;
+        !self.judges() || self.best_for_new(workers, Groups::ONLY, patience).is_some()
     }
 
-    /// Whether those that are busy are expected to have done all that waits before a worker would have
-    /// done a single task.
-    fn is_better_busy(&self, workers: &[WorkerSlot], worker: u32, takes: u64) -> bool {
+    /// Whether those of some groups that are busy are expected to have done all that waits before a worker would
+    /// have done a single task.
+    fn is_better_busy(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        worker: u32,
+        takes: u64,
+    ) -> bool {
         let slot = &workers[worker as usize];
         let held = u64::from(self.in_flight() + self.seconds() - slot.held.len());
-        let speed = self.choosing.speed - u128::from(slot.record.speed);
+        let speed: u128 = groups.iter().map(|group| self.choosing.speed[group]).sum();
+        let speed = speed - u128::from(slot.record.speed);
         let usual = exp2(self.choosing.floor.get().unwrap_or(UNKNOWN));
         if self.policy.elsewhere_wait == 0 || held == 0 || speed == 0 || takes <= usual {
             return false;
@@ -169,6 +233,13 @@ impl SchedulerState {
         let risk = if is_risky { self.choosing.risk() } else { 1 };
         u128::from(takes - usual) * speed * u128::from(risk) > open << SPEED_BITS
     }
+
+    /// Returns when a new task that is held back from now on goes to whoever has room.
+    fn latest_start(&self, workers: &[WorkerSlot], groups: Groups) -> Instant {
+        let best = self.best_but(workers, groups, NONE, false);
+        let takes = best.map_or(0, |(_, takes)| takes);
+        later(self.clock, self.policy.elsewhere_wait.max(takes))
+    }
 }
 
 impl SchedulerMut<'_> {
@@ -181,17 +252,35 @@ impl SchedulerMut<'_> {
         if self.state.balance.is_empty() {
             return None;
         }
-        if !self.state.is_queued() && self.state.waiting.iter().all(List::is_empty) {
+        if self.state.waiting.iter().all(List::is_empty) {
             return Some(NONE);
         }
-        let next = self.state.next_for_new(self.workers);
-        if next.is_none() && self.state.choosing.patience == Instant::FAR_FUTURE {
-            let best = self.state.best_but(self.workers, NONE, false);
-            let takes = best.map_or(0, |(_, takes)| takes);
-            let patience = self.state.policy.elsewhere_wait.max(takes);
-            self.state.choosing.patience = later(self.state.clock, patience);
+        let patience = self.state.choosing.patience;
+        let next = self.state.best_for_new(self.workers, Groups::ONLY, patience);
+        if next.is_none() && patience == Instant::FAR_FUTURE {
+            self.state.choosing.patience = self.state.latest_start(self.workers, Groups::ONLY);
         }
         Some(next.unwrap_or(NONE))
+    }
+
+    /// Sees to it that no queue's new task is held back for ever. O(queues).
+    #[cfg(feature = "queues")]
+    pub(super) fn bound_patience(&mut self) {
+        if !self.state.judges() {
+            return;
+        }
+        for at in 0..self.state.queues.lines.len() {
+            let line = &self.state.queues.lines[at];
+            let (groups, patience) = (line.groups, line.patience);
+            if patience == Instant::FAR_FUTURE
+                && self.state.has_new(line)
+                && self.state.best_but(self.workers, groups, NONE, false).is_some()
+                && self.state.best_for_new(self.workers, groups, patience).is_none()
+            {
+                let until = self.state.latest_start(self.workers, groups);
+                self.state.queues.lines[at].patience = until;
+            }
+        }
     }
 
     /// Takes a worker into the balance.
@@ -220,7 +309,9 @@ impl SchedulerMut<'_> {
     /// Lets the next workers of the ring come to their turn.
     pub(super) fn turn_ring(&mut self) {
         if self.state.judges() {
-            self.state.balance.turn_ring(self.workers, CLEAN, SAMPLE);
+            for group in 0..GROUPS {
+                self.state.balance.turn_ring(self.workers, 2 * group + CLEAN, SAMPLE);
+            }
         }
     }
 
@@ -231,14 +322,20 @@ impl SchedulerMut<'_> {
         {
             return None;
         }
-        let (best, takes) = self.state.best_but(self.workers, NONE, false)?;
-        let (mut longest, mut from) = (takes.saturating_mul(3) / 2, None);
+        let (mut longest, mut from) = (0, None);
+        let (mut last, mut best) = (None, None);
         let mut next = self.state.choosing.laden.head();
         for _ in 0..SAMPLE {
             let Some(worker) = next else { break };
             let slot = &self.workers[worker as usize];
+            let groups = self.groups_of_newest(slot);
+            if last.replace(groups) != Some(groups) {
+                best = self.state.best_but(self.workers, groups, NONE, false);
+            }
             let left = self.state.expected(slot, slot.held.len());
-            if left > longest && worker != best && self.may_come_back(slot) {
+            let is_late = best
+                .is_some_and(|(best, takes)| worker != best && left > takes.saturating_mul(3) / 2);
+            if left > longest && is_late && self.may_come_back(slot) {
                 (longest, from) = (left, Some(worker));
             }
             let after = Laden::neighbours(slot).next();
@@ -247,6 +344,17 @@ impl SchedulerMut<'_> {
         let worker = from?;
         let task = self.workers[worker as usize].held.tail()?;
         Some(self.take_back_whole(worker, task))
+    }
+
+    /// Returns who serves the newest task of a worker.
+    fn groups_of_newest(&self, slot: &WorkerSlot) -> Groups {
+        #[cfg(feature = "queues")]
+        if let Some(task) = slot.held.tail() {
+            let line = self.state.queues.lines.get(usize::from(self.tasks[task as usize].line));
+            return line.map_or(Groups::ONLY, |line| line.groups);
+        }
+        let _ = slot;
+        Groups::ONLY
     }
 
     /// Whether the newest task of a worker may be sent once more without coming near its last time.

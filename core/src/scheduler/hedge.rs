@@ -626,7 +626,7 @@ impl SchedulerMut<'_> {
         if self.state.hedging.unused.is_empty(self.tasks) || !self.state.may_send_second(slot) {
             return None;
         }
-        let worker = self.state.next_but(self.workers, wide(slot.worker), true)?;
+        let worker = self.state.next_for_second(self.workers, slot)?;
         if !self.state.is_done_within(self.workers, worker, elapsed) {
             return None;
         }

@@ -101,6 +101,9 @@ fn check_attempts(policy: &Policy, slot: &TaskSlot, sends: u16, seconds: u16) {
         TaskState::Second => unreachable!("no task"),
         TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return,
         TaskState::Waiting => assert!(slot.attempts == 0, "a new task was sent before"),
+        // Its key is paused, and it waits for its first attempt.
+        #[cfg(feature = "queues")]
+        TaskState::Resting if slot.is_keyed => {}
         TaskState::Returned | TaskState::Resting | TaskState::InFlight => {
             assert!(slot.attempts >= 1, "a task was never sent that is on its way");
         }
@@ -146,15 +149,20 @@ fn check_worker_lists(state: &SchedulerState, workers: &[WorkerSlot]) {
     let todo = count(WorkerSlot::wants_action);
     assert!(state.todo.len() as usize == todo, "a worker with something to do is not listed");
 
-    state.suspended.check(workers, |worker| {
-        assert!(
-            slot(worker).phase == LinkPhase::Up(Duty::Suspended),
-            "a worker is listed as suspended"
-        );
-    });
+    for (group, suspended) in state.suspended.iter().enumerate() {
+        suspended.check(workers, |worker| {
+            assert!(slot(worker).group() == group, "a suspended worker is in another set's list");
+            assert!(
+                slot(worker).phase == LinkPhase::Up(Duty::Suspended),
+                "a worker is listed as suspended"
+            );
+        });
+    }
     let suspended = count(|slot| slot.phase == LinkPhase::Up(Duty::Suspended));
-    assert!(state.suspended.len() as usize == suspended, "a suspended worker is not listed");
-    assert!(suspended == 0 || state.serving > 0, "the last worker rests");
+    assert!(state.resting_workers() as usize == suspended, "a suspended worker is not listed");
+    // With queues it is the last one of each that does not.
+    let has_any = state.serving > 0 || state.is_queued();
+    assert!(suspended == 0 || has_any, "the last worker rests");
     state.absent.check(workers, |worker| {
         assert!(slot(worker).phase == LinkPhase::Absent, "a worker is listed as absent");
     });
@@ -199,7 +207,7 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
     assert!(state.serving as usize == serving.clone().count(), "workers serving are miscounted");
     let mut with_room = 0;
     for (at, slot) in (0..NONE).zip(workers) {
-        let has_room = slot.phase.is_serving() && slot.has_room();
+        let has_room = slot.phase.is_serving() && slot.has_room() && !slot.is_paced();
         assert!(
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
@@ -207,7 +215,7 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
         let has_special =
             slot.has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
-        let is_plain = is_plain && !state.judges();
+        let is_plain = is_plain && !state.judges() && !slot.is_rated();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }

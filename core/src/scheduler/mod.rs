@@ -8,7 +8,9 @@
 //! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `hedge` sends second attempts where the first takes long,
-//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
+//! `queues` has the queues that a pool may have, `sets` which of them workers serve, and `keys` the tasks that
+//! wait for one another, `pauses` those whose key gets nothing for a while, `rates` how fast workers are sent
+//! tasks, `waits` says why a task is not sent and why a worker gets none,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -37,16 +39,31 @@ mod list;
 mod log;
 #[cfg(feature = "choice")]
 mod outliers;
+#[cfg(not(all(feature = "queues", feature = "task-times")))]
+#[path = "pauseless.rs"]
+mod pauses;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod pauses;
 mod poll;
 #[cfg(not(feature = "queues"))]
 #[path = "queueless.rs"]
 mod queues;
 #[cfg(feature = "queues")]
 mod queues;
+#[cfg(not(feature = "queues"))]
+#[path = "rateless.rs"]
+mod rates;
+#[cfg(feature = "queues")]
+mod rates;
 #[cfg(feature = "choice")]
 mod retries;
 mod returned;
 mod roll;
+#[cfg(feature = "queues")]
+mod sets;
+#[cfg(not(feature = "queues"))]
+#[path = "setless.rs"]
+mod sets;
 mod slot;
 mod stats;
 mod tasks;
@@ -58,6 +75,8 @@ mod times;
 mod times;
 #[cfg(feature = "choice")]
 mod track_record;
+#[cfg(feature = "queues")]
+mod waits;
 #[cfg(feature = "choice")]
 mod window;
 mod workers;
@@ -73,10 +92,12 @@ use crate::config::{Config, ConfigError};
 use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
 use crate::event::{Accepted, Action, Event, Offer, Route};
+#[cfg(feature = "queues")]
+use crate::explain::{Idles, TaskStats, Waits};
 use crate::id::{TaskId, WorkerId};
 use crate::options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
-use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats, Waits};
+use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
 use slot::TaskState;
@@ -214,11 +235,45 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns why a task is not sent now, or `None` where a worker holds it, it has its outcome or never
-    /// was. O(1).
+    /// was. The answer is that of the rule that sends: once [`poll_action`](Self::poll_action) has returned
+    /// `None`, it is never [`Waits::Turn`] or [`Waits::Stopping`]. O(1); O(workers) while none serves.
     #[cfg(feature = "queues")]
     pub fn waits(&self, task: TaskId) -> Option<Waits> {
         let (tasks, workers) = self.storage.slots();
-        self.state.waits(task, tasks, workers)
+        self.state.waits(task, (tasks, workers), &mut waits::Common::default())
+    }
+
+    /// Tells of every task that waits why it does, as [`waits`](Self::waits) says it. O(tasks + workers).
+    #[cfg(feature = "queues")]
+    pub fn each_waiting(&self, mut tell: impl FnMut(TaskId, Waits)) {
+        let slots = self.storage.slots();
+        let mut common = waits::Common::default();
+        for (at, slot) in (0..).zip(slots.0) {
+            let id = slot.id(at);
+            if let Some(why) = self.state.waits(id, slots, &mut common) {
+                tell(id, why);
+            }
+        }
+    }
+
+    /// Returns which task keeps another from being sent because of their key, where one does: see
+    /// [`Waits::Key`]. O(slots).
+    #[cfg(feature = "queues")]
+    pub fn keeps_key(&self, task: TaskId) -> Option<TaskId> {
+        self.state.keeps_key(task, self.storage.slots().0)
+    }
+
+    /// Returns what became of a task's attempts so far, or `None` once its outcome was polled, or where it never
+    /// was. O(1).
+    #[cfg(feature = "queues")]
+    pub fn task_stats(&self, task: TaskId) -> Option<TaskStats> {
+        stats::of_task(self.storage.slots().0, task)
+    }
+
+    /// Returns why a worker gets no task now, or `None` if it is gone or never was. O(1).
+    #[cfg(feature = "queues")]
+    pub fn idles(&self, worker: WorkerId) -> Option<Idles> {
+        waits::idles(self.storage.slots().1, worker)
     }
 
     /// Accepts a task; it waits at the end of the queue for a worker with room.
@@ -470,7 +525,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns how a worker stands, or `None` if it is gone or never was. O(1).
     pub fn worker_stats(&self, worker: WorkerId) -> Option<WorkerStats> {
-        stats::of_worker(self.storage.slots().1, worker)
+        stats::of_worker(&self.state, self.storage.slots().1, worker)
     }
 
     /// Returns the configuration that the pool was made with.
@@ -513,7 +568,11 @@ impl<S: Storage> Scheduler<S> {
         #[cfg(feature = "hedging")]
         hedge::check(&self.state, tasks, workers);
         #[cfg(feature = "queues")]
-        queues::check(&self.state, tasks, workers);
+        {
+            queues::check(&self.state, tasks, workers);
+            sets::check(&self.state, workers);
+            rates::check(workers);
+        }
         #[cfg(feature = "choice")]
         track_record::check(&self.state, tasks, workers);
     }

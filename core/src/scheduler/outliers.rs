@@ -101,9 +101,10 @@ impl SchedulerMut<'_> {
 
     fn eject(&mut self, worker: u32) {
         let Some(ejection) = self.state.policy.ejection else { return };
-        let (resting, serving) = (self.state.suspended.len(), wide(self.state.serving));
+        let (resting, serving) = (self.state.resting_workers(), wide(self.state.serving));
         let share = u64::from(resting + 1) * 100;
-        if serving < 2 || share > u64::from(resting + serving) * u64::from(ejection.percent_max) {
+        let is_last = self.state.is_last(&self.workers[worker as usize]);
+        if is_last || share > u64::from(resting + serving) * u64::from(ejection.percent_max) {
             return;
         }
         let slot = &mut self.workers[worker as usize];

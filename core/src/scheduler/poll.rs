@@ -184,7 +184,7 @@ impl SchedulerMut<'_> {
             self.arm(worker);
             return None;
         }
-        if self.on_grace_timer(worker, at) {
+        if self.on_grace_timer(worker, at) || self.on_pace_timer(worker, at) {
             return None;
         }
         let slot = &self.workers[worker as usize];
@@ -323,6 +323,7 @@ impl SchedulerMut<'_> {
         self.send_timed(worker, task);
         self.follow_hedged(worker, task);
         self.note_sent(worker, task);
+        self.count_for_pace(worker);
         self.set_suspect(worker, self.workers[worker as usize].has_suspect);
         self.turn_ring();
     }

@@ -45,6 +45,12 @@ impl SchedulerState {
         true
     }
 
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn next_for_second(&self, workers: &[WorkerSlot], slot: &TaskSlot) -> Option<u32> {
+        self.next_but(workers, super::index::wide(slot.worker), true)
+    }
+
     #[inline]
     pub(super) const fn may_return_queued_at(&self, _: &[TaskSlot], _: u32) -> Instant {
         Instant::FAR_FUTURE

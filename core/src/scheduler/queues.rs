@@ -13,23 +13,26 @@
 //! nothing to send, or might not, saves nothing up.
 
 mod check;
-mod line;
+pub(super) mod line;
 
 use alloc::vec::Vec;
 
-use super::index::NONE;
 use super::keys::Keys;
 use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
+#[cfg(feature = "hedging")]
+use super::sets::Groups;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
+use crate::explain::Waits;
 use crate::id::TaskId;
 use crate::options::{Lane, TaskOptions};
-use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
+use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate};
 use crate::time::Instant;
 pub(super) use check::check;
-use line::{Holders, Line};
+use line::Holders;
+pub(super) use line::Line;
 
 /// What the lanes of a line are: those of new tasks, of what came back, of suspects, and of tasks that had to
 /// wait for their key. The first four are as in a pool without queues.
@@ -122,12 +125,24 @@ impl SchedulerState {
     }
 
     /// Returns the worker whose turn it is to get a task of a line.
-    fn next_for(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<u32> {
-        self.next_but(workers, but, clean_only)
+    fn next_for(
+        &self,
+        line: &Line,
+        workers: &[WorkerSlot],
+        but: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
+        self.next_among(workers, line.groups, but, clean_only)
+    }
+
+    /// Whether a task of a line may go to its last worker again.
+    fn may_go_back_in(&self, line: &Line, tasks: &[TaskSlot], task: Option<u32>) -> bool {
+        let is_due = task.is_some_and(|task| self.is_due(tasks[task as usize].due));
+        is_due || self.serving_in(line.groups) < 2
     }
 
     /// Whether a line has a new task that nothing but workers keeps from being sent.
-    fn has_new(&self, line: &Line) -> bool {
+    pub(super) fn has_new(&self, line: &Line) -> bool {
         let may = line.ready() > 0 && line.barred(self.clock).is_none();
         may && line.fresh.iter().any(|list| !list.is_empty())
     }
@@ -144,8 +159,8 @@ impl SchedulerState {
         let first = wards.holders.head()?;
         whose_turn(
             first,
-            |but| self.next_for(workers, but, class == SUSPECTS),
-            || self.may_go_back(tasks, wards.head(first)),
+            |but| self.next_for(line, workers, but, class == SUSPECTS),
+            || self.may_go_back_in(line, tasks, wards.head(first)),
             || Holders::neighbours(&wards.table[first as usize]).next(),
         )
     }
@@ -155,16 +170,13 @@ impl SchedulerState {
         if line.ready() == 0 || line.barred(self.clock).is_some() {
             return false;
         }
-        self.has_new(line) && self.next_for_new(workers).is_some()
+        self.has_new(line) && self.next_for_new(line, workers).is_some()
             || self.find_queued(line, PLAIN, tasks, workers).is_some()
             || self.find_queued(line, SUSPECTS, tasks, workers).is_some()
     }
 
     /// Returns which lines may send something now, a bit for each.
     fn sendable(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> u64 {
-        if self.balance.is_empty() {
-            return 0;
-        }
         let lines = self.queues.lines.iter().enumerate();
         let may = lines.filter(|(_, line)| self.may_send(line, tasks, workers));
         may.fold(0, |all, (at, _)| all | 1 << at)
@@ -268,6 +280,14 @@ impl SchedulerState {
         line.is_none_or(|line| line.barred(self.clock).is_none())
     }
 
+    /// Returns the worker that a second attempt of a task goes to now: another one than has the first.
+    #[cfg(feature = "hedging")]
+    pub(super) fn next_for_second(&self, workers: &[WorkerSlot], slot: &TaskSlot) -> Option<u32> {
+        let line = self.queues.lines.get(usize::from(slot.line));
+        let groups = line.map_or(Groups::ONLY, |line| line.groups);
+        self.next_among(workers, groups, super::index::wide(slot.worker), true)
+    }
+
     /// Returns how a queue stands.
     pub(super) fn queue_stats(&self, queue: QueueId, tasks: &[TaskSlot]) -> Option<QueueStats> {
         let Some(line) = self.queues.lines.get(queue.place() as usize) else {
@@ -291,40 +311,6 @@ impl SchedulerState {
             waits_since: heads.map(|task| tasks[task as usize].due).min(),
             is_paused: line.options.is_paused,
         })
-    }
-
-    /// Returns why a task is not sent now: `None` where a worker holds it, or it has its outcome.
-    pub(super) fn waits(
-        &self,
-        id: TaskId,
-        tasks: &[TaskSlot],
-        workers: &[WorkerSlot],
-    ) -> Option<Waits> {
-        let slot = tasks.get(id.slot() as usize);
-        let slot = slot.filter(|slot| slot.generation == id.generation())?;
-        match slot.state {
-            TaskState::Resting => return Some(Waits::Rests { until: slot.due }),
-            TaskState::Waiting if slot.stand == Stand::Behind => return Some(Waits::Key),
-            TaskState::Waiting | TaskState::Returned => {}
-            _ => return None,
-        }
-        let line = self.queues.lines.get(usize::from(slot.line));
-        if let Some(why) = line.and_then(|line| line.barred(self.clock)) {
-            return Some(why);
-        }
-        if self.serving == 0 {
-            return Some(Waits::NoWorker);
-        }
-        let is_back = slot.state == TaskState::Returned;
-        if self.next_for(workers, NONE, is_back && slot.is_suspect).is_none() {
-            return Some(Waits::NoRoom);
-        }
-        let last = super::index::wide(slot.worker);
-        let has_other = || self.next_for(workers, last, slot.is_suspect).is_some();
-        if is_back && !has_other() && !self.may_go_back(tasks, Some(id.slot())) {
-            return Some(Waits::Elsewhere { until: slot.due });
-        }
-        Some(Waits::Turn)
     }
 }
 
@@ -370,6 +356,7 @@ impl SchedulerMut<'_> {
         }
         self.take_times(task, options);
         self.take_hedge(task, options, self.state.queues.lines[place].hedge());
+        self.rest_if_paused(task);
         Ok(id)
     }
 
@@ -396,6 +383,10 @@ impl SchedulerMut<'_> {
         first.seconds = self.state.seconds();
         first.returned = self.state.returned;
         first.sent = self.state.stats.sent;
+        #[cfg(feature = "choice")]
+        {
+            first.patience = self.state.choosing.patience;
+        }
         for (lane, waiting) in self.state.waiting.iter_mut().enumerate() {
             self.state.queues.waiting += waiting.len();
             first.waiting[lane] = waiting.len();
@@ -422,6 +413,7 @@ impl SchedulerMut<'_> {
         self.state.queues.lines.extend(core::iter::once(first).chain(others));
         self.state.is_gated = true;
         self.state.stir();
+        self.follow_sets();
     }
 }
 
@@ -460,6 +452,19 @@ impl SchedulerMut<'_> {
         let lane = slot.lane as usize;
         let line = &mut state.queues.lines[usize::from(slot.line)];
         line.behind -= 1;
+        line.waiting[lane] += 1;
+        line.fresh[FREED_LIST].append(tasks, task);
+    }
+
+    /// Has a task wait among those whose key is free now, for its first attempt.
+    #[cfg(feature = "task-times")]
+    pub(super) fn stand_freed(&mut self, task: u32) {
+        let Self { state, tasks, .. } = self;
+        let slot = &mut tasks[task as usize];
+        (slot.state, slot.stand, slot.due) = (TaskState::Waiting, Stand::Freed, state.clock);
+        let lane = slot.lane as usize;
+        let line = &mut state.queues.lines[usize::from(slot.line)];
+        state.queues.waiting += 1;
         line.waiting[lane] += 1;
         line.fresh[FREED_LIST].append(tasks, task);
     }
@@ -543,12 +548,9 @@ impl SchedulerMut<'_> {
 
     /// Takes the task whose turn it is of all that may go now, and says to which worker. O(queues).
     pub(super) fn take_queued(&mut self) -> Option<(u32, u32)> {
+        self.bound_patience();
         let sendable = self.state.sendable(self.tasks, self.workers);
         if sendable == 0 {
-            if self.state.queues.lines.iter().any(|line| self.state.has_new(line)) {
-                // What is new may be held back, but not for ever.
-                let _ = self.take_next_for_new();
-            }
             return None;
         }
         let class = self.state.next_class(sendable);
@@ -570,7 +572,7 @@ impl SchedulerMut<'_> {
     }
 
     fn take_new_of(&mut self, at: usize, list: usize) -> Option<(u32, u32)> {
-        let worker = self.state.next_for_new(self.workers)?;
+        let worker = self.state.next_for_new(&self.state.queues.lines[at], self.workers)?;
         let line = &mut self.state.queues.lines[at];
         let task = line.fresh[list].take_first(self.tasks)?;
         line.waiting[self.tasks[task as usize].lane as usize] -= 1;

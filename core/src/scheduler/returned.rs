@@ -23,11 +23,14 @@ pub(super) const SUSPECTS: Class = 1;
 impl SchedulerState {
     /// Whether something may be sent now.
     pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
-        if self.balance.is_empty() || self.is_past_drain() {
+        if self.is_past_drain() {
             return false;
         }
         if self.is_queued() {
             return self.can_send_queued(tasks, workers);
+        }
+        if self.balance.is_empty() {
+            return false;
         }
         self.waiting.iter().any(|lane| !lane.is_empty()) && self.may_send_new(workers)
             || self.find(PLAIN, tasks, workers).is_some()
@@ -185,6 +188,9 @@ impl SchedulerMut<'_> {
 
     /// Keeps a task that came back until it may go to a worker again.
     pub(super) fn keep_returned(&mut self, task: u32) {
+        if self.rests_for_key(task) {
+            return;
+        }
         let slot = &mut self.tasks[task as usize];
         slot.state = TaskState::Returned;
         slot.due = later(self.state.clock, self.state.policy.elsewhere_wait);

@@ -179,10 +179,14 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds neither a suspect nor a task with times of its own or of an earlier link. Cached, so that the hot path tests one flag.
+    /// It serves, has no rate, and holds neither a suspect nor a task with times of its own or of an earlier link.
+    /// Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
+    /// It is delayed because it said that it cannot do any now.
+    #[cfg(feature = "queues")]
+    pub(super) is_throttled: bool,
     /// What it holds, in the order of sending. For tasks without times of their own that is the order
     /// of deadlines, too: each of their attempts has the same time (decision 0007).
     pub(super) held: List<Queue>,
@@ -245,6 +249,12 @@ pub struct WorkerSlot {
     pub(super) wards: [List<Queue>; 2],
     /// By [`RollKind`].
     pub(super) rolls: [Neighbours; ROLL_KINDS],
+    /// Which workers serve the same queues.
+    #[cfg(feature = "queues")]
+    pub(super) group: u8,
+    /// What it has of its rate.
+    #[cfg(feature = "queues")]
+    pub(super) pace: super::rates::Pace,
     /// What is known of its answers.
     #[cfg(feature = "choice")]
     pub(super) record: super::track_record::Record,
@@ -332,6 +342,8 @@ impl WorkerSlot {
             has_suspect: false,
             is_plain: false,
             recall: false,
+            #[cfg(feature = "queues")]
+            is_throttled: false,
             held: List::new(),
             withdrawn: List::new(),
             #[cfg(feature = "task-times")]
@@ -367,6 +379,10 @@ impl WorkerSlot {
             links_made: 0,
             wards: [List::new(); 2],
             rolls: [Neighbours::OUT; ROLL_KINDS],
+            #[cfg(feature = "queues")]
+            group: 0,
+            #[cfg(feature = "queues")]
+            pace: super::rates::Pace::new(),
             #[cfg(feature = "choice")]
             record: super::track_record::Record::new(),
             timer: Instant::FAR_FUTURE,
@@ -410,7 +426,7 @@ impl WorkerSlot {
     /// Returns which order of the balance it belongs to.
     #[inline]
     pub(super) fn order(&self) -> usize {
-        usize::from(self.has_suspect)
+        2 * self.group() + usize::from(self.has_suspect)
     }
 
     /// Whether the caller is to be told something.

@@ -2,10 +2,19 @@
 
 use core::fmt;
 
+use super::roll::Roll;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
+#[cfg(feature = "queues")]
+use super::slot::{TaskSlot, TaskState};
 use super::tasks::SchedulerState;
 use crate::event::Outcome;
+#[cfg(feature = "queues")]
+use crate::explain::TaskStats;
+#[cfg(feature = "queues")]
+use crate::id::TaskId;
 use crate::id::WorkerId;
+#[cfg(feature = "queues")]
+use crate::queue::{QueueSet, Rate};
 use crate::time::Instant;
 
 /// How many of what the pool has now (gauges), and has seen so far (counters).
@@ -145,6 +154,15 @@ pub struct WorkerStats {
     pub backoff_attempts: u32,
     /// Attempts in a row that outlived their time on its link: `strikes_max` of them end that.
     pub strikes: u32,
+    /// Whose tasks it gets, while its link is up; all queues' before. Queues that the pool has not are left out,
+    /// and what it serves by its [`Offer`](crate::Offer) is more where too many other sets are in use.
+    #[cfg(feature = "queues")]
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub serves: QueueSet,
+    /// How many tasks it is sent in a time, at most: less than its [`Offer`](crate::Offer) says for a while after
+    /// it said that it cannot now.
+    #[cfg(feature = "queues")]
+    pub rate: Option<Rate>,
 }
 
 /// What a worker is doing. Displays, and serializes, as its [name](Self::name).
@@ -270,6 +288,11 @@ fn write_some(f: &mut fmt::Formatter<'_>, begin: &str, figures: &[(u64, &str)]) 
 }
 
 impl SchedulerState {
+    /// Returns how many workers are suspended.
+    pub(super) fn resting_workers(&self) -> u32 {
+        self.suspended.iter().map(Roll::len).sum()
+    }
+
     #[inline]
     pub(super) fn stats(&self) -> Stats {
         let of = |outcome: Outcome| self.stats.outcomes[outcome as usize];
@@ -280,7 +303,7 @@ impl SchedulerState {
             finished: self.settled(),
             workers: self.stats.workers,
             workers_up: self.stats.workers_up,
-            workers_suspended: self.suspended.len(),
+            workers_suspended: self.resting_workers(),
             submitted: self.stats.submitted,
             done: of(Outcome::Done),
             failed: of(Outcome::Failed),
@@ -304,7 +327,25 @@ impl SchedulerState {
     }
 }
 
-pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerStats> {
+#[cfg(feature = "queues")]
+pub(super) fn of_task(tasks: &[TaskSlot], id: TaskId) -> Option<TaskStats> {
+    let slot = tasks.get(id.slot() as usize)?;
+    let is_there = slot.generation == id.generation() && slot.state != TaskState::Free;
+    is_there.then_some(TaskStats {
+        attempts: slot.attempts,
+        failures: slot.failures,
+        losses: slot.losses,
+        is_suspect: slot.is_suspect,
+    })
+}
+
+pub(super) fn of_worker(
+    pool: &SchedulerState,
+    workers: &[WorkerSlot],
+    id: WorkerId,
+) -> Option<WorkerStats> {
+    #[cfg(not(feature = "queues"))]
+    let _ = pool;
     let slot = workers.get(id.slot() as usize)?;
     if slot.generation != id.generation() {
         return None;
@@ -333,5 +374,9 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
         links: slot.links_made,
         backoff_attempts: slot.attempts,
         strikes: slot.strikes.into(),
+        #[cfg(feature = "queues")]
+        serves: pool.served_by(slot),
+        #[cfg(feature = "queues")]
+        rate: slot.pace.rate(),
     })
 }

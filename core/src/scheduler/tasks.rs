@@ -7,6 +7,7 @@ use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
 use super::roll::{Roll, RollKind};
+use super::sets::GROUPS;
 use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
@@ -50,7 +51,8 @@ pub(super) struct SchedulerState {
     pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Unused>,
     pub(super) todo: Roll,
-    pub(super) suspended: Roll,
+    /// By group of those that serve the same queues.
+    pub(super) suspended: [Roll; GROUPS],
     /// Workers that should dial in and are not there, the longest absent first.
     pub(super) absent: Roll,
     pub(super) members: Roll,
@@ -71,6 +73,9 @@ pub(super) struct SchedulerState {
     /// About queues and keys.
     #[cfg(feature = "queues")]
     pub(super) queues: super::queues::Queues,
+    /// About which of them workers serve.
+    #[cfg(feature = "queues")]
+    pub(super) sets: super::sets::Sets,
     /// How many workers serve.
     pub(super) serving: Stored,
     /// Once past the drain's deadline: no worker before this one holds a task.
@@ -106,7 +111,7 @@ impl SchedulerState {
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: Roll::new(RollKind::Todo),
-            suspended: Roll::new(RollKind::Suspended),
+            suspended: [Roll::new(RollKind::Suspended); GROUPS],
             absent: Roll::new(RollKind::Suspended),
             members: Roll::new(RollKind::Member),
             balance: Balance::new(),
@@ -117,6 +122,8 @@ impl SchedulerState {
             hedging: super::hedge::Hedging::new(config),
             #[cfg(feature = "queues")]
             queues: super::queues::Queues::new(),
+            #[cfg(feature = "queues")]
+            sets: super::sets::Sets::new(),
             serving: 0,
             aborting: 0,
             polled: 0,
@@ -457,6 +464,7 @@ impl SchedulerMut<'_> {
         self.put_down_queued(task);
         if is_over {
             self.end_queued(task);
+            self.speed_up(worker);
         }
         self.put_down_kept(worker, task);
         self.put_down_hedged(worker, task);
@@ -490,8 +498,8 @@ impl SchedulerMut<'_> {
         slot.has_suspect = has_suspect;
         let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
-        slot.is_plain &= !self.state.judges();
-        if slot.phase.is_serving() && slot.has_room() {
+        slot.is_plain &= !self.state.judges() && !slot.is_rated();
+        if slot.phase.is_serving() && slot.has_room() && !slot.is_paced() {
             self.enter_balance(worker);
         }
         self.follow_record(worker);

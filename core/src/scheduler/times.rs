@@ -289,12 +289,16 @@ impl SchedulerMut<'_> {
         if slot.state != TaskState::Resting {
             return;
         }
-        let is_timed = slot.is_timed();
         self.take_out_resting(task);
-        if !is_timed {
+        self.rest_with_times(task, later(self.state.clock, nanos(delay)));
+    }
+
+    /// Has a task rest that is in no list. If it had no times of its own, it has from now on.
+    pub(super) fn rest_with_times(&mut self, task: u32, due: Instant) {
+        if !self.tasks[task as usize].is_timed() {
             self.give_times(task);
         }
-        self.rest_until(task, later(self.state.clock, nanos(delay)));
+        self.rest_until(task, due);
     }
 
     /// Takes a resting task out of the list that it is in.
@@ -328,7 +332,7 @@ impl SchedulerMut<'_> {
         }
         if is_over {
             self.finish(task, Outcome::TimedOut);
-        } else {
+        } else if !self.stands_again(task) {
             self.keep_returned(task);
         }
         Some(ControlFlow::Continue(None))
@@ -453,15 +457,20 @@ impl SchedulerMut<'_> {
         let _ = self.take_back(worker, task);
         self.state.stats.returned += 1;
         self.give_back(task, Blame::Nobody);
-        // Never without a pause: a task would be sent to it again until it has no sends left.
-        let least = self.state.policy.backoff.first_nanos();
-        let pause = nanos(pause).min(self.state.policy.pause_max).max(least);
-        let until = later(self.state.clock, pause);
+        let until = self.end_of_pause(pause);
         let slot = &mut self.workers[worker as usize];
         slot.strikes = 0;
         slot.allowance = (slot.allowance / 2).max(1);
         self.note_shrunk(worker);
+        if self.workers[worker as usize].phase.is_serving() {
+            // Once, whatever was on its way when the limit was hit.
+            self.slow_down(worker);
+        }
         let slot = &mut self.workers[worker as usize];
+        #[cfg(feature = "queues")]
+        {
+            slot.is_throttled = true;
+        }
         match slot.phase {
             LinkPhase::Up(Duty::Serving) => slot.due = until,
             // The later end of both counts.
@@ -470,6 +479,29 @@ impl SchedulerMut<'_> {
         }
         self.set_phase(worker, LinkPhase::Up(Duty::Delayed));
         self.recall(worker);
+    }
+
+    /// Takes in that a task cannot be done now, nor any of its key for some time: see
+    /// [`Useless::KeyThrottled`](crate::Useless::KeyThrottled).
+    pub(super) fn on_key_throttled(&mut self, worker: u32, task: u32, pause: Duration) {
+        let _ = self.take_back(worker, task);
+        self.state.stats.returned += 1;
+        self.workers[worker as usize].strikes = 0;
+        let until = self.end_of_pause(pause);
+        self.pause_key(task, until);
+        self.give_back(task, Blame::Nobody);
+        if self.tasks[task as usize].state == TaskState::Returned {
+            // It has no key: then it rests alone.
+            self.take_out(task);
+            self.rest_with_times(task, until);
+        }
+    }
+
+    /// Returns when a pause is over that a handler asked for.
+    fn end_of_pause(&self, pause: Duration) -> Instant {
+        // Never without one: a task would be sent again until it has no sends left.
+        let least = self.state.policy.backoff.first_nanos();
+        later(self.state.clock, nanos(pause).min(self.state.policy.pause_max).max(least))
     }
 
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no

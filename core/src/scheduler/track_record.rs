@@ -12,6 +12,7 @@ use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::log::{exp2, log2};
 use super::outliers::Sums;
+use super::sets::GROUPS;
 use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use super::window::Auto;
@@ -85,9 +86,10 @@ pub(super) struct Record {
     /// How many it had done when the latest end of an attempt was seen.
     done: u64,
     pub(super) auto: Auto,
-    /// What the pool's speed has of it, and of which phase of its link that is.
+    /// What the pool's speed has of it, of which phase of its link that is, and whether its rate held it back.
     pub(super) speed: u64,
     was_serving: bool,
+    was_paced: bool,
     /// More is known of it since then.
     is_news: bool,
     is_laden: bool,
@@ -118,6 +120,7 @@ impl Record {
             auto: Auto::new(),
             speed: 0,
             was_serving: false,
+            was_paced: false,
             is_news: false,
             is_laden: false,
             laden: Neighbours::OUT,
@@ -171,8 +174,8 @@ pub(super) struct Choosing {
     pub(super) longest: u16,
     /// The share of answers that did nothing for their task, in 1/65536.
     pub(super) faults: u16,
-    /// The speeds of all that serve, together.
-    pub(super) speed: u128,
+    /// The speeds of all that serve, together: by group of those that serve the same queues.
+    pub(super) speed: [u128; GROUPS],
     /// Of all that serve.
     pub(super) sums: Sums,
     /// How many tasks the caller has not submitted yet.
@@ -191,7 +194,7 @@ impl Choosing {
             mean: 0,
             longest: 0,
             faults: 0,
-            speed: 0,
+            speed: [0; GROUPS],
             sums: Sums::NONE,
             backlog: 0,
             patience: Instant::FAR_FUTURE,
@@ -215,7 +218,8 @@ impl Choosing {
 impl SchedulerState {
     /// Returns how much of a task a worker does in 2^40 ns.
     fn speed_of(slot: &WorkerSlot) -> u64 {
-        let Some(pace) = slot.record.pace.get().filter(|_| slot.phase.is_serving()) else {
+        let may = slot.phase.is_serving() && !slot.is_paced();
+        let Some(pace) = slot.record.pace.get().filter(|_| may) else {
             return 0;
         };
         let pace = exp2(pace) * 256 / slot.record.success();
@@ -240,7 +244,7 @@ impl SchedulerMut<'_> {
         if !self.state.judges() {
             return;
         }
-        self.state.choosing.patience = Instant::FAR_FUTURE;
+        self.end_patience(task);
         let slot = &mut self.workers[worker as usize];
         // Of those that are sent at once the last one, since answers may come all at once as well.
         let is_next = slot.record.timed_at == self.state.clock && !slot.record.auto.is_pinned();
@@ -250,6 +254,19 @@ impl SchedulerMut<'_> {
             slot.record.timed_at = self.state.clock;
             slot.begin_look();
         }
+    }
+
+    /// Something was sent, so that what is held back is so anew.
+    fn end_patience(&mut self, task: u32) {
+        #[cfg(feature = "queues")]
+        if let Some(line) =
+            self.state.queues.lines.get_mut(usize::from(self.tasks[task as usize].line))
+        {
+            line.patience = Instant::FAR_FUTURE;
+            return;
+        }
+        let _ = task;
+        self.state.choosing.patience = Instant::FAR_FUTURE;
     }
 
     /// Follows a worker that all tasks were just taken from.
@@ -345,7 +362,8 @@ impl SchedulerMut<'_> {
         if slot.held.is_empty() {
             slot.record.timed = narrow(NONE);
         }
-        if slot.record.is_news || slot.record.was_serving != is_serving {
+        let was = (slot.record.was_serving, slot.record.was_paced);
+        if slot.record.is_news || was != (is_serving, slot.is_paced()) {
             self.follow_speed(worker);
         }
         let slot = &mut self.workers[worker as usize];
@@ -365,9 +383,11 @@ impl SchedulerMut<'_> {
         let speed = SchedulerState::speed_of(&self.workers[worker as usize]);
         let slot = &mut self.workers[worker as usize];
         (slot.record.is_news, slot.record.was_serving) = (false, slot.phase.is_serving());
+        slot.record.was_paced = slot.is_paced();
         let before = core::mem::replace(&mut slot.record.speed, speed);
-        self.state.choosing.speed += u128::from(speed);
-        self.state.choosing.speed -= u128::from(before);
+        let group = slot.group();
+        self.state.choosing.speed[group] += u128::from(speed);
+        self.state.choosing.speed[group] -= u128::from(before);
         let sums = Sums::of(slot);
         let before = core::mem::replace(&mut slot.record.sums, sums);
         self.state.choosing.sums.add(&sums);
@@ -385,10 +405,10 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(workers[worker as usize].record.is_laden, "a worker is listed as laden");
         laden += 1;
     });
-    let (mut speed, mut listed, mut sums) = (0, 0, Sums::NONE);
+    let (mut speed, mut listed, mut sums) = ([0; GROUPS], 0, Sums::NONE);
     for (at, slot) in (0..NONE).zip(workers) {
         let record = &slot.record;
-        speed += u128::from(record.speed);
+        speed[slot.group()] += u128::from(record.speed);
         sums.add(&record.sums);
         let is_laden = state.judges() && slot.phase.is_serving() && slot.held.len() > slot.runs;
         assert!(record.is_laden == is_laden, "a worker is laden, or is not, wrongly");

@@ -175,13 +175,21 @@ impl SchedulerMut<'_> {
                     self.close_drained(worker);
                     return Ok(());
                 }
+                #[cfg(feature = "task-times")]
+                if let Useless::KeyThrottled(pause) = why {
+                    self.on_key_throttled(worker, task, pause);
+                    self.close_drained(worker);
+                    return Ok(());
+                }
                 // A match of its own, and `Answer` without a field: else above the flash aim.
                 let answer = match why {
                     Useless::Unusable => Answer::Unusable,
                     Useless::Final => Answer::Final,
                     Useless::Permanent => Answer::Permanent,
                     #[cfg(feature = "task-times")]
-                    Useless::RetryAfter(_) | Useless::Throttled(_) => Answer::Failed,
+                    Useless::RetryAfter(_) | Useless::Throttled(_) | Useless::KeyThrottled(_) => {
+                        Answer::Failed
+                    }
                 };
                 self.on_useless(worker, task, answer);
                 #[cfg(feature = "task-times")]
@@ -305,11 +313,12 @@ impl SchedulerMut<'_> {
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.streak = slot.streak.saturating_add(1);
-        let is_last = self.state.serving < 2;
-        if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
+        let is_kept = slot.streak < policy.failures_max || !slot.phase.is_serving();
+        if is_kept || self.state.is_last(&self.workers[worker as usize]) {
             self.hold_against_others(worker);
             return;
         }
+        let slot = &mut self.workers[worker as usize];
         slot.suspensions = slot.suspensions.saturating_add(1);
         let suspensions = slot.suspensions;
         let until = self.delayed(worker, suspensions);
@@ -354,6 +363,7 @@ impl SchedulerMut<'_> {
     fn start(&mut self, worker: u32, offer: Offer, begin: Instant) {
         // Only a link that was displaced can have left any.
         self.withdraw_nothing(worker);
+        self.join_group(worker, offer);
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.runs = offer.runs.max(1);
@@ -371,7 +381,12 @@ impl SchedulerMut<'_> {
         slot.links_made = slot.links_made.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
         slot.due = begin;
+        #[cfg(feature = "queues")]
+        {
+            slot.is_throttled = false;
+        }
         self.begin_record(worker, offer);
+        self.begin_pace(worker, offer);
         self.agree_on_grace(worker, offer);
         self.set_phase(worker, LinkPhase::Up(duty));
         self.fit_window(worker);
@@ -465,20 +480,30 @@ impl SchedulerMut<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
-        let has_suspect = slot.has_suspect;
+        let (has_suspect, group) = (slot.has_suspect, slot.group());
         if !phase.is_up() {
             slot.recall = false;
             self.withdraw_nothing(worker);
         }
         match old {
-            LinkPhase::Up(Duty::Serving) => self.state.serving -= 1,
-            LinkPhase::Up(Duty::Suspended) => self.state.suspended.remove(self.workers, worker),
+            LinkPhase::Up(Duty::Serving) => {
+                self.state.serving -= 1;
+                self.count_serving(worker, false);
+            }
+            LinkPhase::Up(Duty::Suspended) => {
+                self.state.suspended[group].remove(self.workers, worker);
+            }
             LinkPhase::Absent => self.state.absent.remove(self.workers, worker),
             _ => {}
         }
         match phase {
-            LinkPhase::Up(Duty::Serving) => self.state.serving += 1,
-            LinkPhase::Up(Duty::Suspended) => self.state.suspended.push_back(self.workers, worker),
+            LinkPhase::Up(Duty::Serving) => {
+                self.state.serving += 1;
+                self.count_serving(worker, true);
+            }
+            LinkPhase::Up(Duty::Suspended) => {
+                self.state.suspended[group].push_back(self.workers, worker);
+            }
             LinkPhase::Absent => self.state.absent.push_back(self.workers, worker),
             LinkPhase::Leaving if self.state.members.contains(self.workers, worker) => {
                 self.state.members.remove(self.workers, worker);
@@ -488,11 +513,11 @@ impl SchedulerMut<'_> {
         self.set_suspect(worker, has_suspect);
         self.list_todo(worker);
         self.arm(worker);
-        if old.is_serving() && self.state.serving == 0 {
-            // A worker that only failed is better than none.
-            if let Some(suspended) = self.state.suspended.head() {
-                self.release(suspended);
-            }
+        if !phase.is_up() {
+            self.leave_group(worker);
+        }
+        if old.is_serving() {
+            self.step_in();
         }
     }
 
@@ -535,7 +560,7 @@ impl super::tasks::SchedulerState {
                 let oldest = due(tasks, first_in_order(tasks, slot)).max(slot.hold_until);
                 let next = match duty {
                     Duty::Suspended | Duty::Delayed => slot.due,
-                    Duty::Serving => self.may_return_at(tasks, worker, slot),
+                    Duty::Serving => self.may_return_at(tasks, worker, slot).min(slot.pace_end()),
                     Duty::Busy | Duty::Draining => Instant::FAR_FUTURE,
                 };
                 self.beat(slot).min(oldest).min(next).min(slot.grace_end())

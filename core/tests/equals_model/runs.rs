@@ -13,6 +13,21 @@ const WORKING_STEPS: u64 = 500;
 
 /// What random calls must come by, each at least once over all runs.
 pub(crate) const RARE: &[&str] = &[
+    // Why a task waits with nothing left to do, as `Waits::name` calls it.
+    "rests",
+    "key",
+    "paused",
+    "queue_in_flight",
+    "queue_rate",
+    "no_worker",
+    "away",
+    "none_serves",
+    "not_served",
+    "key_paused",
+    "no_room",
+    "suspect",
+    "elsewhere",
+    "held_back",
     "a busy worker asked to drain",
     "a new task waits for a better worker",
     "a new task waited for a better worker in vain",
@@ -147,6 +162,18 @@ pub(crate) const RARE: &[&str] = &[
     "several tasks got their key at once",
     "submit to a queue that is none",
     "submit with a key that is none",
+    "a worker serves some queues only",
+    "a worker displaced its own link and serves others",
+    "one set of queues too many",
+    "released as the last one of its queue",
+    "a rate holds over links",
+    "a worker was sent as many as it may",
+    "a worker's rate was halved",
+    "a key was paused",
+    "a task without a key rests alone",
+    "a task of a paused key rests before it was sent",
+    "a task that came back rests for its key",
+    "a task stands in line again once its key may go on",
     "a second attempt was sent",
     "a second attempt was first",
     "a first attempt was first",
@@ -277,6 +304,9 @@ fn by_load(seed: u64) -> Run {
 fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), dice: Dice) -> Run {
     let hint = format!("CHARGEHAND_SEED={seed}");
     let mut pair = Pair::with(hint, Rng::new(seed), random_config, dice, storage, size);
+    if size.1 > 12 {
+        pair.gather();
+    }
     for _ in 0..STEPS {
         pair.step();
     }

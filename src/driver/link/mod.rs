@@ -5,7 +5,9 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress};
+use chargehand_core::message::{
+    BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress, Took,
+};
 use chargehand_core::{EventError, Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -61,6 +63,9 @@ pub(crate) struct Conn<K: Kind> {
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     pub(crate) speech: Speech,
+    /// The trace contexts of requests that have not left, by the slots of their tasks.
+    #[cfg(feature = "tracing")]
+    traces: alloc::collections::BTreeMap<u32, crate::traces::TraceContext>,
 }
 
 /// What a wire has of the budget: for a message that is arriving, and for one that comes unasked.
@@ -111,6 +116,8 @@ impl<K: Kind> Conn<K> {
             allowance: usize::MAX,
             is_paused: false,
             parked: VecDeque::new(),
+            #[cfg(feature = "tracing")]
+            traces: alloc::collections::BTreeMap::new(),
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
@@ -384,6 +391,11 @@ fn on_extra(
     if let Some(holding) = Holding::decode(frame) {
         tally.check_list()?;
         return on_holding(holding?, sink);
+    }
+    if let Some(took) = Took::decode(frame) {
+        tally.check_took()?;
+        sink.took(took?);
+        return Ok(());
     }
     let Some(progress) = Progress::decode(frame) else {
         return Err(MessageError::UnknownKind(kind).into());

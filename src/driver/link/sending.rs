@@ -6,6 +6,8 @@ use core::mem;
 use core::num::NonZeroU32;
 use core::task::{Context, Poll};
 
+#[cfg(feature = "tracing")]
+use chargehand_core::message::TRACE_EXTENSION;
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
     Message,
@@ -20,6 +22,9 @@ use crate::link::erased::{AnyWire, Kind};
 use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
+/// Room for a trace context among the extensions of a request.
+const TRACE_ROOM: usize =
+    if cfg!(feature = "tracing") { 2 + chargehand_core::message::TRACE_BYTES } else { 0 };
 /// How much longer a request is that says how long its attempt may take: an id, a length, a number.
 const TIMEOUT_BYTES: usize = 6;
 
@@ -88,6 +93,8 @@ impl<K: Kind> Conn<K> {
 
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
     fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
+        #[cfg(feature = "tracing")]
+        self.traces.remove(&task.slot());
         let index = self.parked.iter().position(|parked| parked.asks((task, attempt)));
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
@@ -225,7 +232,13 @@ impl<K: Kind> Conn<K> {
         }
     }
 
-    /// Sends a request that says how long its attempt may take.
+    /// Notes the trace context of a request that is about to be sent.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn trace(&mut self, task: TaskId, context: crate::traces::TraceContext) {
+        self.traces.insert(task.slot(), context);
+    }
+
+    /// Sends a request that says how long its attempt may take, and which trace it belongs to.
     fn try_send_timed(
         &mut self,
         cx: &mut Context<'_>,
@@ -242,21 +255,31 @@ impl<K: Kind> Conn<K> {
         if body.len() > self.body_bytes_max {
             return Err(self.too_long(task, body.len()));
         }
-        let mut extensions = [0; TIMEOUT_BYTES];
+        let mut extensions = [0; TIMEOUT_BYTES + TRACE_ROOM];
         let mut extensions = ExtensionsWriter::new(&mut extensions);
         // A request that has room only without goes without: its handler knows too long a time then.
         if body.len() + TIMEOUT_BYTES <= self.body_bytes_max {
             let value = millis.get().to_le_bytes();
             extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &value).expect("there is room");
         }
+        #[cfg(feature = "tracing")]
+        if let Some(context) = self.traces.get(&task.slot()) {
+            if body.len() + TIMEOUT_BYTES + TRACE_ROOM <= self.body_bytes_max {
+                extensions.add(TRACE_EXTENSION, &context.to_bytes()).expect("there is room");
+            }
+        }
         let extensions = extensions.finish();
-        let mut head = [0; HEAD_BYTES_MAX + 1 + TIMEOUT_BYTES];
+        let mut head = [0; HEAD_BYTES_MAX + 1 + TIMEOUT_BYTES + TRACE_ROOM];
         let head = Message::Request { task, attempt, extensions, body }
             .encode_extended(&mut head)
             .expect("there is room for both");
         match self.wire.poll_send(cx, head, body) {
             Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Ok(())) => {
+                #[cfg(feature = "tracing")]
+                self.traces.remove(&task.slot());
+                Ok(Poll::Ready(()))
+            }
             Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
         }
     }

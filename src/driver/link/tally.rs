@@ -28,6 +28,8 @@ pub(super) struct Tally {
     /// The worker is still to say what it holds of its last link.
     awaits_list: bool,
     progress: u64,
+    /// How many times it said how long an attempt took.
+    times: u64,
     /// How many attempts the worker may hold, and since when.
     window: u32,
     since: Instant,
@@ -47,7 +49,7 @@ impl Tally {
     }
 
     pub(super) fn messages(&self) -> u64 {
-        self.answers + self.pongs + self.progress
+        self.answers + self.pongs + self.progress + self.times
     }
 
     /// Returns a number that changes with every message that the scheduler takes for a sign of life. How far an
@@ -68,6 +70,18 @@ impl Tally {
         Err(DisconnectReason::protocol(format!(
             "said {progress} times in {seconds} s how far up to {window} attempts are: raise its \
              progress_interval"
+        )))
+    }
+
+    /// Counts that a worker says how long an attempt took that it is about to answer.
+    pub(super) fn check_took(&mut self) -> Result<(), DisconnectReason> {
+        self.times += 1;
+        let Self { times, answers, .. } = *self;
+        if times <= answers.saturating_add(EXCESS_MAX) {
+            return Ok(());
+        }
+        Err(DisconnectReason::protocol(format!(
+            "said {times} times how long attempts took, and answered {answers}"
         )))
     }
 

@@ -112,6 +112,12 @@ impl Jobs {
         job.expect("a map is there as long as it has a task").check
     }
 
+    /// Returns the span of a range or map, if it is traced.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span_of(&self, job: u32) -> Option<tracing::Span> {
+        self.slots[job as usize].as_ref()?.own.as_ref()?.span.clone()
+    }
+
     /// Returns whether a range may have a height to put in.
     #[inline]
     pub(crate) fn is_feeding(&self) -> bool {

@@ -20,6 +20,8 @@ use crate::options::TaskKey;
 mod intake;
 mod job;
 mod jobs;
+#[cfg(feature = "std")]
+mod outside;
 mod pace;
 #[cfg(feature = "std")]
 mod strip;

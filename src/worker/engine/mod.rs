@@ -39,6 +39,8 @@ mod timers;
 
 /// How many waiting requests are started in a poll.
 const STARTS: usize = 1024;
+/// A handler that took less than this is not worth a message: what it took is less than what the message does.
+const TOLD_FROM: Duration = Duration::from_micros(100);
 /// All links are looked at for silence at most this often.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
 /// What a worker is made of.
@@ -229,13 +231,29 @@ where
 
     /// Polls a handler that was woken.
     fn go_on(&mut self, run: u32) {
+        let began = self.runner.began(run);
         if let Some((owner, verdict)) = self.runner.go_on(run) {
             if away::is_away(owner) {
                 return self.answer_later(owner, verdict);
             }
+            if let Some(began) = began {
+                self.tell_time(owner, began);
+            }
             self.answer(owner, verdict);
         } else if self.runner.note_said(run, &mut self.clock) {
             self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
+        }
+    }
+
+    /// Says how long an attempt took that is about to be answered, if it took some time.
+    fn tell_time(&mut self, owner: Owner, began: Instant) {
+        let took = self.clock.now().saturating_since(began);
+        let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
+        let (SlotState::Link(link), true) = (state, took >= TOLD_FROM) else { return };
+        let mut cx = Context::from_waker(entry.waker());
+        let memory = &mut self.runner.memory;
+        if let Err(end) = link.tell_took(&mut cx, owner.slot, took, memory) {
+            self.on_end(owner.place, end);
         }
     }
 

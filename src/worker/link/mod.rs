@@ -23,7 +23,7 @@ use crate::handler::Handler;
 use crate::link::closing::Outbox;
 use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, worker_extensions};
+use crate::link::schema::{WORKER_EXTENSIONS_ROOM, worker_extensions};
 
 mod reading;
 mod sending;
@@ -120,10 +120,16 @@ where
         let grace = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
-        let mut extensions = [0; EXTENSIONS_ROOM];
+        let mut extensions = [0; WORKER_EXTENSIONS_ROOM];
+        let wanted = &settings.wanted;
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
-            extensions: worker_extensions(schema.as_deref(), grace, &mut extensions),
+            extensions: worker_extensions(
+                schema.as_deref(),
+                grace,
+                (wanted, settings.takes_traces()),
+                &mut extensions,
+            ),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))

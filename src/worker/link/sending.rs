@@ -3,12 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::copy::copied;
 use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message,
-    PROGRESS_BYTES_MAX, Progress, clip,
+    PROGRESS_BYTES_MAX, Progress, TOOK_BYTES_MAX, Took, clip,
 };
 use chargehand_core::session::RunId;
 use chargehand_core::{TaskId, Verdict};
@@ -80,6 +81,22 @@ where
             self.try_send(cx, progress.encode(&mut [0; PROGRESS_BYTES_MAX]), &[])?;
         }
         Ok(())
+    }
+
+    /// Says how long an attempt took, to a manager that wants to know.
+    pub(in crate::worker) fn tell_took(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: RunId,
+        took: Duration,
+        memory: &mut Memory,
+    ) -> Result<(), DisconnectReason> {
+        let Some((task, attempt)) = self.state.attempt(slot) else { return Ok(()) };
+        if !self.state.takes_times {
+            return Ok(());
+        }
+        let took = Took::new(task, attempt, took);
+        self.send_bytes(cx, took.encode(&mut [0; TOOK_BYTES_MAX]), &[], memory)
     }
 
     /// Says that an attempt has not begun and is free for others.

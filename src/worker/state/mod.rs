@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, GRACE_EXTENSION, Hello, Message,
-    MessageError, PROGRESS_EXTENSION, Role,
+    MessageError, PROGRESS_EXTENSION, Role, TOOK_EXTENSION,
 };
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
@@ -84,9 +84,14 @@ pub(super) struct ProtocolState {
     pub(super) claim: Option<(Claim, Duration)>,
     /// How many attempts it has under way here at most.
     window: u16,
+    /// The trace context of the request that is taken just now.
+    #[cfg(feature = "tracing")]
+    trace: Option<chargehand_core::message::TraceContext>,
     sent: SentAnswers,
     /// Whether it wants to know how far attempts are.
     pub(super) takes_progress: bool,
+    /// Whether it wants to know how long attempts took.
+    pub(super) takes_times: bool,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
@@ -155,8 +160,11 @@ impl ProtocolState {
             token: 0,
             claim: None,
             window,
+            #[cfg(feature = "tracing")]
+            trace: None,
             sent: SentAnswers::default(),
             takes_progress: false,
+            takes_times: false,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
@@ -195,6 +203,10 @@ impl ProtocolState {
             Ok(Message::Request { task, attempt, extensions, body }) if self.phase == Phase::Up => {
                 let millis = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
                 let timeout = millis.map(|millis| Duration::from_millis(millis.into()));
+                #[cfg(feature = "tracing")]
+                if !extensions.is_empty() && around.settings.takes_traces() {
+                    self.trace = extensions.trace();
+                }
                 self.on_request(task, attempt, timeout, body, around)
             }
             other => self.on_other(other, around),
@@ -271,6 +283,7 @@ impl ProtocolState {
         );
         self.token = hello.token;
         self.takes_progress = hello.extensions.get(PROGRESS_EXTENSION).is_some();
+        self.takes_times = hello.extensions.get(TOOK_EXTENSION).is_some();
         self.phase = Phase::Welcome;
         Ok(Step::None)
     }

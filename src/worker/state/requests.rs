@@ -30,6 +30,8 @@ pub(super) struct Waiting {
     attempt: u16,
     timeout: Option<Duration>,
     since: Instant,
+    #[cfg(feature = "tracing")]
+    trace: Option<chargehand_core::message::TraceContext>,
 }
 
 impl ProtocolState {
@@ -60,7 +62,14 @@ impl ProtocolState {
             });
         }
         let (timeout, since) = (timeout.or(self.timeout), around.clock.now());
-        let waiting = Waiting { body: copied(body), attempt, timeout, since };
+        let waiting = Waiting {
+            body: copied(body),
+            attempt,
+            timeout,
+            since,
+            #[cfg(feature = "tracing")]
+            trace: self.trace.take(),
+        };
         self.keep_waiting(slot, waiting, around);
         Ok(Step::None)
     }
@@ -90,10 +99,20 @@ impl ProtocolState {
         around: &mut Around<'_, H>,
     ) -> Option<Verdict> {
         let owner = Owner { place: around.place, slot };
+        #[cfg(feature = "tracing")]
+        let traced = self.trace.take().zip(around.settings.propagator.as_ref());
         let origin = Origin::new(attempt, timeout, &self.manager, &around.settings.name);
+        #[cfg(feature = "tracing")]
+        let origin = origin.traced(traced.map(|(context, propagator)| {
+            let names = (&*self.manager, &*around.settings.name);
+            Box::new(crate::traces::Traced::remote(propagator, context, attempt, names))
+        }));
         match around.runner.start(around.ready, owner, origin, body) {
             Begun::Ended(verdict) => Some(verdict),
             Begun::Running(run) => {
+                if self.takes_times {
+                    around.runner.note_begin(run, around.clock.now());
+                }
                 self.jobs[slot.index()] = RequestState::Running(run, body.len());
                 around.runner.memory.take(&mut self.held, body.len());
                 None
@@ -114,7 +133,11 @@ impl ProtocolState {
             }
             let job = core::mem::replace(&mut self.jobs[slot.index()], RequestState::None);
             if let RequestState::Waiting(waiting) = job {
-                let Waiting { body, attempt, timeout, since } = *waiting;
+                let Waiting { body, attempt, timeout, since, .. } = *waiting;
+                #[cfg(feature = "tracing")]
+                {
+                    self.trace = waiting.trace;
+                }
                 let waited = around.clock.now().saturating_since(since);
                 let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
                 around.runner.memory.give(&mut self.held, body.len());

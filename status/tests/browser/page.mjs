@@ -59,6 +59,9 @@ async function checkFigures(page) {
     assert.match(await row.locator('[data-label="State"]').textContent(), new RegExp(`^${worker.stats.state}`));
     assert.match(await row.locator('[data-label="In flight"]').textContent(), new RegExp(`^${worker.stats.in_flight} of ${worker.stats.window}$`));
   }
+  const shown = await page.locator('#workers svg.bars').first();
+  assert.match(await shown.getAttribute('aria-label'), /^Service times: [\d,]+ up to /);
+  assert(await shown.locator('rect').count() > 0, 'a bar for each doubling');
   const away = page.locator('#workers tr', { hasText: 'tcp' }).or(page.locator('#workers tr', { hasText: '127.0.0.1:1' })).first();
   assert.match(await away.textContent(), /tried again in|being connected to/);
   return tasks;

@@ -38,7 +38,7 @@ pub(in crate::scheduler) fn check(
     assert!(waiting == queues.waiting, "tasks that wait in lines are miscounted");
     assert!(returned == state.returned, "tasks that came back to lines are miscounted");
     assert!(workers.iter().all(|slot| !slot.is_plain), "a worker is plain in spite of queues");
-    queues.keys.check(tasks);
+    queues.keys.check(tasks, state.clock);
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ impl super::Queues {
                 words.push(NONE);
             }
         }
-        self.keys.words(tasks, &mut words);
+        self.keys.words(tasks, clock, &mut words);
         words
     }
 }

@@ -5,11 +5,13 @@ use alloc::vec::Vec;
 #[cfg(not(feature = "hedging"))]
 use super::super::hedge::Hedge;
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
+use super::super::sets::Groups;
 use super::super::slot::{Queue, TaskSlot};
+use crate::explain::Waits;
 #[cfg(feature = "hedging")]
 use crate::options::Hedge;
 use crate::planted::planted;
-use crate::queue::{QueueOptions, Waits};
+use crate::queue::QueueOptions;
 use crate::time::Instant;
 
 /// What a queue has.
@@ -39,6 +41,11 @@ pub(in crate::scheduler) struct Line {
     /// How many have no outcome yet.
     pub(super) open: u32,
     pub(super) sent: u64,
+    /// Whose workers serve it.
+    pub(in crate::scheduler) groups: Groups,
+    /// When a new task of it that was held back goes to a worker with room, whoever that is.
+    #[cfg(feature = "choice")]
+    pub(in crate::scheduler) patience: Instant,
 }
 
 /// Tasks of one line and class that came back, by worker: as the wards in worker slots are.
@@ -119,6 +126,9 @@ impl Line {
             seconds: 0,
             open: 0,
             sent: 0,
+            groups: Groups::ONLY,
+            #[cfg(feature = "choice")]
+            patience: Instant::FAR_FUTURE,
         }
     }
 
@@ -144,7 +154,7 @@ impl Line {
     }
 
     /// Returns why the queue as a whole may not send now, if it may not.
-    pub(super) fn barred(&self, clock: Instant) -> Option<Waits> {
+    pub(in crate::scheduler) fn barred(&self, clock: Instant) -> Option<Waits> {
         let QueueOptions { in_flight_max, rate, is_paused, .. } = self.options;
         if is_paused && !planted("a paused queue sends") {
             return Some(Waits::Paused);

@@ -194,3 +194,20 @@ fn a_pool_that_does_not_judge_never_holds_a_task_back() {
     let links = [pool.sent().link, pool.sent().link];
     assert_eq!(links, [one, other]);
 }
+
+#[cfg(feature = "queues")]
+#[test]
+fn a_task_that_is_held_back_for_a_faster_worker_says_so_and_until_when() {
+    use crate::{Idles, Waits};
+    let (mut pool, fast, slow) = fast_and_slow(20, 1);
+    pool.submit();
+    let first = pool.sent();
+    assert_eq!(first.link, fast);
+    let next = pool.submit();
+    pool.nothing();
+    let until = pool.seconds(1);
+    assert_eq!(pool.scheduler.waits(next), Some(Waits::HeldBack { until }));
+    assert_eq!(pool.scheduler.idles(slow.worker()), Some(Idles::Room));
+    pool.wait(SECOND);
+    assert_eq!(pool.scheduler.waits(next), Some(Waits::Turn));
+}

@@ -1,6 +1,6 @@
 use super::*;
-use crate::queue::{Key, Waits};
-use crate::{SubmitError, TaskOptions};
+use crate::queue::Key;
+use crate::{SubmitError, TaskOptions, Waits};
 
 impl Pool {
     fn submit_keyed(&mut self, key: Key) -> TaskId {

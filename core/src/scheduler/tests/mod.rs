@@ -20,15 +20,21 @@ mod links;
 mod looks;
 #[cfg(feature = "choice")]
 mod outliers;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod pauses;
 #[cfg(feature = "task-times")]
 mod progress;
 #[cfg(feature = "queues")]
 mod queues;
+#[cfg(feature = "queues")]
+mod rates;
 mod removal;
 mod replies;
 #[cfg(feature = "choice")]
 mod retries;
 mod returned;
+#[cfg(feature = "queues")]
+mod sets;
 mod storage;
 mod suspend;
 mod tasks;
@@ -39,6 +45,8 @@ mod time;
 mod times;
 mod trust;
 mod turns;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod waits;
 
 use core::time::Duration;
 use std::vec::Vec;

@@ -60,6 +60,11 @@ fn a_worker_that_becomes_far_slower_than_the_others_rests_longer_each_time() {
     for _ in 0..60 {
         round(&mut pool, &links, [40, 1, 1, 1], NONE);
         if let WorkerState::Suspended { until } = pool.state(links[0].worker()) {
+            #[cfg(feature = "queues")]
+            assert_eq!(
+                pool.scheduler.idles(links[0].worker()),
+                Some(crate::Idles::OffOthers { until })
+            );
             rested.push(until.saturating_since(pool.now).as_secs().div_ceil(10) * 10);
             pool.wait(until.saturating_since(pool.now));
         }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::queue::{Class, QueueId, QueueOptions, QueueStats, Rate, Waits};
+use crate::Waits;
+use crate::queue::{Class, QueueId, QueueOptions, QueueStats, Rate};
 use crate::{NoQueue, SubmitError, TaskOptions};
 
 const NORMAL: QueueOptions = QueueOptions::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand_core::{EventError, Jitter, Outcome, TaskId, Useless, Verdict};
+use chargehand_core::{EventError, Instant, Jitter, Outcome, TaskId, Useless, Verdict};
 
 use super::returned::Blame;
 use super::types::Lk;
@@ -26,6 +26,7 @@ impl Model {
             Verdict::Done => {
                 self.note_success(worker, timed);
                 self.on_done(worker, slot);
+                self.speed_up(worker);
                 self.cut_allowance(worker);
                 self.hold_against_others(worker);
             }
@@ -131,6 +132,10 @@ impl Model {
             self.on_throttled(worker, slot, pause);
             return Ok(());
         }
+        if let Useless::KeyThrottled(pause) = why {
+            self.on_key_throttled(worker, slot, pause);
+            return Ok(());
+        }
         self.workers[worker].failed += 1;
         match why {
             Useless::Unusable => {
@@ -153,7 +158,7 @@ impl Model {
                 self.fail_task(worker, slot, Some(delay));
                 self.count_failure(worker);
             }
-            Useless::Throttled(_) => unreachable!("see above"),
+            Useless::Throttled(_) | Useless::KeyThrottled(_) => unreachable!("see above"),
         }
         self.close_if_drained(worker);
         Ok(())
@@ -163,12 +168,10 @@ impl Model {
     fn on_throttled(&mut self, worker: usize, slot: usize, pause: Duration) {
         self.counters.returned += 1;
         self.give_back(slot, worker, Blame::Nobody);
-        let pause = pause.min(self.config.pause_max);
-        let least = self.config.backoff.jitter(Jitter::None).delay(1, 0);
-        if pause < least {
-            self.note("a pause was too short to be one");
+        let until = self.end_of_pause(pause);
+        if self.workers[worker].is_available() {
+            self.slow_down(worker);
         }
-        let until = self.clock.saturating_add(pause.max(least));
         let holder = &mut self.workers[worker];
         holder.allowance = (holder.allowance / 2).max(1);
         self.note_shrunk(worker);
@@ -176,6 +179,7 @@ impl Model {
         if !(holder.busy || holder.draining || holder.removing) {
             let other = holder.suspended_until.or(holder.delayed_until);
             holder.delayed_until = Some(other.map_or(until, |other| other.max(until)));
+            holder.throttled = true;
             self.note(match other {
                 None => "a worker said not now",
                 Some(_) => "a worker said not now while it got nothing anyway",
@@ -186,6 +190,15 @@ impl Model {
             self.recall(worker);
         }
         self.close_if_drained(worker);
+    }
+
+    pub(super) fn end_of_pause(&mut self, pause: Duration) -> Instant {
+        let pause = pause.min(self.config.pause_max);
+        let least = self.config.backoff.jitter(Jitter::None).delay(1, 0);
+        if pause < least {
+            self.note("a pause was too short to be one");
+        }
+        self.clock.saturating_add(pause.max(least))
     }
 
     pub(super) fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {

@@ -1,9 +1,10 @@
 //! Whom to send to by what workers' answers have shown, looked at anew each time.
 
-use chargehand_core::{Choice, Ejection, Instant};
+use chargehand_core::{Choice, Ejection, Instant, QueueSet};
 
 use super::poll::ModelStep;
 use super::returned::Blame;
+use super::sets::rank;
 use super::types::Act;
 use super::{LinkPhase, Model, Worker};
 
@@ -176,61 +177,81 @@ impl Model {
     }
 
     /// The best of the first few with room, without one, and without those that hold a suspect.
-    pub(super) fn best(&self, clean: bool, but: Option<usize>) -> Option<(usize, u128)> {
-        let mut looked_at = self.ring(false);
-        if !clean {
-            looked_at.extend(self.ring(true));
+    pub(super) fn best(
+        &self,
+        queue: usize,
+        clean: bool,
+        but: Option<usize>,
+    ) -> Option<(usize, u128)> {
+        let mut looked_at = Vec::new();
+        for set in self.sets() {
+            looked_at.extend(self.ring(set, false));
+            if !clean {
+                looked_at.extend(self.ring(set, true));
+            }
         }
+        looked_at.retain(|&slot| self.workers[slot].has_queue(queue));
         let able = looked_at.into_iter().filter(|&slot| Some(slot) != but);
         let key = |slot: usize| {
             let worker = &self.workers[slot];
             let load = (worker.held.len() << 16) / worker.allowance as usize;
-            (self.expected(slot, worker.held.len() + 1), load)
+            let takes = self.expected(slot, worker.held.len() + 1);
+            (takes, load, self.holds_suspect(slot), rank(worker.set()))
         };
         able.min_by_key(|&slot| key(slot)).map(|slot| (slot, key(slot).0))
     }
 
-    /// The first few workers with room, that hold a suspect or that hold none, in their order.
-    fn ring(&self, suspects: bool) -> Vec<usize> {
-        let mut ring = self.whole_ring(suspects);
+    /// The first few workers with room that serve the same, that hold a suspect or that hold none, in their
+    /// order.
+    fn ring(&self, set: QueueSet, suspects: bool) -> Vec<usize> {
+        let mut ring = self.whole_ring(set, suspects);
         ring.truncate(SAMPLE);
         ring
     }
 
-    fn whole_ring(&self, suspects: bool) -> Vec<usize> {
+    fn whole_ring(&self, set: QueueSet, suspects: bool) -> Vec<usize> {
         let all = 0..self.workers.len();
         let mut ring: Vec<_> = all
             .filter(|&slot| self.workers[slot].is_eligible())
+            .filter(|&slot| self.workers[slot].set() == set)
             .filter(|&slot| self.holds_suspect(slot) == suspects)
             .collect();
         ring.sort_by_key(|&slot| self.workers[slot].level_order);
         ring
     }
 
-    /// The worker for a new task, if it is not to wait for a better one.
-    pub(super) fn next_for_new(&mut self) -> Option<usize> {
+    /// The worker for a new task of a queue, if it is not to wait for a better one.
+    pub(super) fn next_for_new(&mut self, queue: usize) -> Option<usize> {
         if !self.judges() {
-            return self.next_worker(false, None);
+            return self.next_worker(queue, false, None);
         }
-        let (worker, takes) = self.best(false, None)?;
-        if self.patience.is_some_and(|at| self.is_due(at)) {
+        let (worker, takes) = self.best(queue, false, None)?;
+        if self.patience.get(&queue).is_some_and(|&at| self.is_due(at)) {
             self.note("a new task waited for a better worker in vain");
             return Some(worker);
         }
-        if !self.is_better_busy(worker, takes) {
+        if !self.is_better_busy(queue, worker, takes) {
             return Some(worker);
         }
         self.note("a new task waits for a better worker");
         let wait = takes.max(self.config.elsewhere_wait.as_nanos());
         let wait = u64::try_from(wait).unwrap_or(u64::MAX);
         let until = Instant::from_nanos(self.clock.as_nanos().saturating_add(wait));
-        self.patience.get_or_insert(until);
+        self.patience.entry(queue).or_insert(until);
         None
     }
 
-    fn is_better_busy(&self, slot: usize, takes: u128) -> bool {
+    /// Whether a new task of a queue is to wait for a better worker than has room.
+    pub(super) fn is_held_back(&self, queue: usize) -> bool {
+        let waits = !self.patience.get(&queue).is_some_and(|&at| self.is_due(at));
+        let best = self.best(queue, false, None).filter(|_| self.judges() && waits);
+        best.is_some_and(|(worker, takes)| self.is_better_busy(queue, worker, takes))
+    }
+
+    fn is_better_busy(&self, queue: usize, slot: usize, takes: u128) -> bool {
         let others = (0..self.workers.len()).filter(|&other| other != slot);
-        let speed: u128 = others.clone().map(|other| self.speed(other)).sum();
+        let able = others.clone().filter(|&other| self.workers[other].has_queue(queue));
+        let speed: u128 = able.map(|other| self.speed(other)).sum();
         let held: usize = others.map(|other| self.workers[other].held.len()).sum();
         let usual = power(self.floor.known().unwrap_or(log(MILLISECOND)));
         if self.config.elsewhere_wait.is_zero() || held == 0 || speed == 0 || takes <= usual {
@@ -250,7 +271,8 @@ impl Model {
 
     fn speed(&self, slot: usize) -> u128 {
         let worker = &self.workers[slot];
-        match worker.record.pace.known().filter(|_| worker.is_available()) {
+        let may = worker.is_available() && worker.pace.until.is_none();
+        match worker.record.pace.known().filter(|_| may) {
             Some(pace) => {
                 let pace = (power(pace) * 256 / worker.record.success()).max(1);
                 u128::from(worker.runs.min(4096)) * ((1 << 40) / pace)
@@ -263,7 +285,7 @@ impl Model {
         if !self.judges() {
             return;
         }
-        self.patience = None;
+        self.patience.remove(&self.tasks[task].queue);
         let (since, holder) = (self.clock, &mut self.workers[worker]);
         let place = holder.held.len() as u64;
         let replaced = |timed: Timed| timed.since == since && !timed.pinned;
@@ -279,10 +301,12 @@ impl Model {
                 }
             }
         }
-        let ring = self.whole_ring(false);
-        if ring.len() > SAMPLE {
-            self.note("a ring of workers was turned");
-            self.workers[ring[0]].level_order = self.next_order();
+        for set in self.sets() {
+            let ring = self.whole_ring(set, false);
+            if ring.len() > SAMPLE {
+                self.note("a ring of workers was turned");
+                self.workers[ring[0]].level_order = self.next_order();
+            }
         }
     }
 
@@ -371,7 +395,6 @@ impl Model {
         if !self.judges() || self.stats().0.waiting > 0 {
             return ModelStep::Nothing;
         }
-        let Some((best, takes)) = self.best(false, None) else { return ModelStep::Nothing };
         let is_laden = |worker: &Worker| {
             worker.is_available() && worker.held.len() as u64 > u64::from(worker.runs)
         };
@@ -379,14 +402,15 @@ impl Model {
         let mut laden: Vec<_> = all.filter(|&slot| is_laden(&self.workers[slot])).collect();
         laden.sort_by_key(|&slot| self.workers[slot].laden_order);
         laden.truncate(SAMPLE);
-        let (mut longest, mut from) = (takes * 3 / 2, None);
+        let (mut longest, mut from) = (0, None);
         for slot in laden {
             let held = &self.workers[slot].held;
             let task = &self.tasks[*held.last().expect("laden")];
             let uncounted = task.latest - task.failures - task.losses;
             let may = u32::from(uncounted) * 2 < u32::from(self.config.resends_max);
             let left = self.expected(slot, held.len());
-            if slot != best && may && left > longest {
+            let Some((best, takes)) = self.best(task.queue, false, None) else { continue };
+            if slot != best && may && left > longest && left > takes * 3 / 2 {
                 (longest, from) = (left, Some(slot));
             }
         }
@@ -403,7 +427,7 @@ impl Model {
     }
 
     pub(super) fn patience_ends(&self) -> Option<Instant> {
-        self.patience.filter(|&at| at > self.clock)
+        self.patience.values().copied().filter(|&at| at > self.clock).min()
     }
 }
 
@@ -441,7 +465,7 @@ impl Model {
         }
         let serving = self.workers.iter().filter(|worker| worker.is_available()).count() as u64;
         let resting = self.suspended.len() as u64;
-        if serving < 2
+        if self.is_last(slot)
             || (resting + 1) * 100 > (resting + serving) * u64::from(ejection.percent_max)
         {
             self.note("too many rest for one more that is off the others");

@@ -326,7 +326,7 @@ impl Model {
             self.note("a queue may not send a second attempt");
             return None;
         }
-        let worker = self.next_worker(true, Some(first))?;
+        let worker = self.next_worker(queue, true, Some(first))?;
         let place = self.workers[worker].held.len() + 1;
         if self.judges() && self.expected(worker, place) > u128::from(elapsed) {
             self.note("a second attempt would take too long");
@@ -368,6 +368,7 @@ impl Model {
         self.workers[worker].held.push(slot);
         self.touch(worker);
         self.note_sent(worker, slot);
+        self.count_for_pace(worker);
         ModelStep::Emit(Act::Send(self.link(worker), self.id(slot), number))
     }
 }

@@ -10,6 +10,7 @@ mod hedge;
 mod poll;
 mod queues;
 mod returned;
+mod sets;
 mod times;
 pub(crate) mod types;
 mod workers;
@@ -18,13 +19,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Hedge, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, Reason,
-    Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Hedge, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, QueueSet,
+    Reason, Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
 use choice::{Mean, Record, Timed};
 use hedge::{Told, Twice};
 use queues::{Queues, Stand};
+use sets::Pace;
 use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
 
@@ -108,6 +110,8 @@ pub(crate) struct Worker {
     recall: bool,
     /// Gets no task until then.
     delayed_until: Option<Instant>,
+    /// That is since it said that it can do none now.
+    throttled: bool,
     not_before: Instant,
     /// How long it is waited for once its link breaks, and until when it is.
     grace: Duration,
@@ -141,6 +145,9 @@ pub(crate) struct Worker {
     /// The same, among those that hold more than they run.
     laden_order: u64,
     record: Record,
+    /// Which queues it serves, while it is up.
+    serves: QueueSet,
+    pace: Pace,
     /// When it was added.
     age: u64,
     done: u64,
@@ -176,8 +183,8 @@ pub(crate) struct Model {
     failures_at: Vec<u64>,
     /// How many tasks the caller has not submitted yet.
     backlog: u64,
-    /// When a new task that was held back goes to whoever has room.
-    patience: Option<Instant>,
+    /// When a new task that was held back goes to whoever has room, by queue.
+    patience: BTreeMap<usize, Instant>,
     order: u64,
     /// The places for second attempts that are free, the next one last.
     places: Vec<usize>,
@@ -235,7 +242,7 @@ impl Model {
             faults: 0,
             failures_at: Vec::new(),
             backlog: 0,
-            patience: None,
+            patience: BTreeMap::new(),
             order: 0,
             places: (0..config.hedges_max as usize).rev().collect(),
             took: BTreeMap::new(),
@@ -307,6 +314,7 @@ impl Model {
             state: TaskState::Waiting,
         };
         self.line_up(slot, usize::from(options.lane == Lane::Bulk));
+        self.rest_if_paused(slot);
         self.counters.submitted += 1;
         Ok(self.id(slot))
     }
@@ -597,7 +605,7 @@ impl Model {
         self.workers[worker].laden_order = order;
     }
 
-    fn past_drain_deadline(&self) -> bool {
+    pub(super) fn past_drain_deadline(&self) -> bool {
         self.drain.is_some_and(|deadline| self.is_due(deadline))
     }
 
@@ -614,7 +622,7 @@ impl Model {
         self.order
     }
 
-    fn note(&mut self, what: &'static str) {
+    pub(crate) fn note(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 }

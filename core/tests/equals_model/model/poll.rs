@@ -205,7 +205,7 @@ impl Model {
         if !self.is_due(deadline) {
             return ModelStep::Nothing;
         }
-        if self.due_grace(deadline, slot) {
+        if self.due_grace(deadline, slot) || self.due_pace(deadline, slot) {
             return ModelStep::Again;
         }
         match self.workers[slot].phase {
@@ -326,6 +326,7 @@ impl Model {
         self.begin_twice(slot);
         self.touch(worker);
         self.note_sent(worker, slot);
+        self.count_for_pace(worker);
         ModelStep::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
     }
 
@@ -388,7 +389,8 @@ impl Model {
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
                 let grace = self.grace_deadline(slot);
-                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace];
+                let pace = worker.pace.until.filter(|_| worker.is_available());
+                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace, pace];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
             LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => return None,

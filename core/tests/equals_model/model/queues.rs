@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
-    Class, Hedge, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
+    Class, Hedge, Idles, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
 };
 
-use super::{Model, TaskState, narrow};
+use super::types::Wid;
+use super::{LinkPhase, Model, TaskState, Worker, narrow};
 
 /// What is owed of a class's least share when it is next, in percent of a send.
 const OWED: u64 = 100;
@@ -67,11 +68,20 @@ impl ModelQueue {
 }
 
 /// One key: its tasks that have a place, and those that wait for one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct ModelKey {
     at_once: usize,
-    placed: Vec<usize>,
+    pub(super) placed: Vec<usize>,
+    /// Until then it gets nothing.
+    pub(super) paused: Instant,
     behind: VecDeque<usize>,
+}
+
+impl Default for ModelKey {
+    fn default() -> Self {
+        let (placed, behind) = (Vec::new(), VecDeque::new());
+        Self { at_once: 0, placed, paused: Instant::EPOCH, behind }
+    }
 }
 
 /// All of them.
@@ -79,7 +89,7 @@ pub(super) struct ModelKey {
 pub(super) struct Queues {
     pub(super) all: Vec<ModelQueue>,
     owed: [u64; 4],
-    keys: BTreeMap<u32, ModelKey>,
+    pub(super) keys: BTreeMap<u32, ModelKey>,
     /// Whether any are in use.
     is_begun: bool,
 }
@@ -193,6 +203,7 @@ impl Model {
             of_key.placed.push(slot);
             self.tasks[slot].stand = Stand::Freed;
             self.queues.all[self.tasks[slot].queue].fresh[2].push_back(slot);
+            self.rest_if_paused(slot);
             freed += 1;
         }
         if freed > 0 {
@@ -217,6 +228,10 @@ impl Model {
         let of_key = self.queues.keys.get_mut(&key.number()).expect("it is in use");
         of_key.placed.retain(|&other| other != slot);
         self.fill(key);
+        let of_key = self.queues.keys.get_mut(&key.number()).expect("it is in use");
+        if of_key.placed.is_empty() {
+            of_key.paused = Instant::EPOCH;
+        }
     }
 
     /// Why a queue may not send now, if it may not.
@@ -257,6 +272,11 @@ impl Model {
     pub(super) fn take_next(&mut self) -> Option<(usize, usize)> {
         let mut may = Vec::new();
         for queue in 0..self.queues.all.len() {
+            let has_new = self.queues.all[queue].fresh.iter().any(|list| !list.is_empty());
+            if has_new && self.barred(queue).is_none() {
+                // What is new may be held back, but not for ever.
+                let _ = self.next_for_new(queue);
+            }
             match self.barred(queue) {
                 None if self.find_in(queue).is_some() => may.push(queue),
                 Some(why) if self.has_ready(queue) => self.note(match why {
@@ -303,7 +323,7 @@ impl Model {
                 }
             };
             let slot = *self.queues.all[queue].fresh[fresh].front()?;
-            Some((slot, self.next_for_new()?, lane))
+            Some((slot, self.next_for_new(queue)?, lane))
         })
     }
 
@@ -380,8 +400,19 @@ impl Model {
     pub(crate) fn waits(&self, id: TaskId) -> Option<Waits> {
         let slot = id.slot() as usize;
         let task = self.tasks.get(slot).filter(|task| task.generation == id.generation())?;
+        let is_over = self.past_drain_deadline();
         let (last, due) = match task.state {
-            TaskState::Resting { due, .. } => return Some(Waits::Rests { until: due }),
+            TaskState::Waiting | TaskState::Returned { .. } | TaskState::Resting { .. }
+                if is_over =>
+            {
+                return Some(Waits::Stopping);
+            }
+            TaskState::Resting { due, .. } => {
+                return Some(match self.key_pause(slot) {
+                    Some(until) if until >= due => Waits::KeyPaused { until },
+                    _ => Waits::Rests { until: due },
+                });
+            }
             TaskState::Waiting if task.stand == Stand::Behind => return Some(Waits::Key),
             TaskState::Waiting => (None, self.clock),
             TaskState::Returned { worker, due } => (Some(worker), due),
@@ -390,16 +421,84 @@ impl Model {
         if let Some(why) = self.barred(task.queue) {
             return Some(why);
         }
-        let serving = self.workers.iter().filter(|worker| worker.is_available()).count();
-        if serving == 0 {
-            return Some(Waits::NoWorker);
+        if !self.workers.iter().any(Worker::is_available) {
+            return Some(self.none_serves());
         }
-        if self.next_worker(task.suspect, None).is_none() {
+        let serving = self.serving(task.queue);
+        if serving == 0 {
+            return Some(Waits::NotServed);
+        }
+        if self.next_worker(task.queue, false, None).is_none() {
             return Some(Waits::NoRoom);
         }
-        if self.next_worker(task.suspect, last).is_none() && serving > 1 && !self.is_due(due) {
+        if last.is_none() && self.is_held_back(task.queue) {
+            let until = self.patience.get(&task.queue).filter(|&&at| !self.is_due(at));
+            return Some(Waits::HeldBack { until: until.copied().unwrap_or(Instant::FAR_FUTURE) });
+        }
+        if self.next_worker(task.queue, last.is_some() && task.suspect, None).is_none() {
+            return Some(Waits::Suspect);
+        }
+        let other = self.next_worker(task.queue, task.suspect, last);
+        if other.is_none() && serving > 1 && !self.is_due(due) {
             return Some(Waits::Elsewhere { until: due });
         }
         Some(Waits::Turn)
+    }
+
+    /// Why none of the workers serves.
+    fn none_serves(&self) -> Waits {
+        let (mut away, mut here) = (Vec::new(), Vec::new());
+        for worker in &self.workers {
+            let never = Instant::FAR_FUTURE;
+            match worker.phase {
+                LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => {}
+                LinkPhase::BackingOff { until } => away.push(until),
+                LinkPhase::Absent { .. }
+                | LinkPhase::WantConnect
+                | LinkPhase::Connecting { .. } => away.push(never),
+                LinkPhase::Up if worker.draining || worker.removing => {}
+                LinkPhase::Up => here.push(match worker.idles() {
+                    Idles::Failing { until }
+                    | Idles::OffOthers { until }
+                    | Idles::Throttled { until }
+                    | Idles::Early { until } => until,
+                    _ => never,
+                }),
+            }
+        }
+        match (here.into_iter().min(), away.into_iter().min()) {
+            (Some(until), _) => Waits::NoneServes { until },
+            (None, Some(until)) => Waits::Away { until },
+            (None, None) => Waits::NoWorker,
+        }
+    }
+
+    /// Why a worker gets no task now.
+    pub(crate) fn idles(&self, id: Wid) -> Option<Idles> {
+        self.worker_slot(id).map(|slot| self.workers[slot].idles())
+    }
+}
+
+impl Worker {
+    fn idles(&self) -> Idles {
+        match (self.phase, self.suspended_until, self.delayed_until) {
+            (LinkPhase::BackingOff { until }, ..) => Idles::Away { until },
+            (
+                LinkPhase::Absent { .. } | LinkPhase::WantConnect | LinkPhase::Connecting { .. },
+                ..,
+            ) => Idles::Away { until: Instant::FAR_FUTURE },
+            (LinkPhase::Up, ..) if self.draining || self.removing => Idles::Leaving,
+            (LinkPhase::Up, Some(until), _) if self.record.ejected => Idles::OffOthers { until },
+            (LinkPhase::Up, Some(until), _) => Idles::Failing { until },
+            (LinkPhase::Up, None, Some(until)) if self.throttled => Idles::Throttled { until },
+            (LinkPhase::Up, None, Some(until)) => Idles::Early { until },
+            (LinkPhase::Up, None, None) if self.busy => Idles::Busy,
+            (LinkPhase::Up, None, None) if self.pace.until.is_some() => {
+                Idles::Rate { until: self.pace.until.expect("just seen") }
+            }
+            (LinkPhase::Up, None, None) if self.is_eligible() => Idles::Room,
+            (LinkPhase::Up, None, None) => Idles::Full,
+            (LinkPhase::Closing(_) | LinkPhase::Leaving | LinkPhase::Free, ..) => Idles::Leaving,
+        }
     }
 }

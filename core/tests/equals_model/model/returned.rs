@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use chargehand_core::{Instant, Loss, Outcome};
 
+use super::sets::rank;
 use super::{LinkPhase, Model, TaskState};
 
 /// Why an attempt has no answer.
@@ -76,6 +77,10 @@ impl Model {
     }
 
     pub(super) fn keep_returned(&mut self, slot: usize, worker: usize) {
+        if let Some(until) = self.key_pause(slot) {
+            self.note("a task that came back rests for its key");
+            return self.rest(slot, worker, until);
+        }
         let due = self.clock.saturating_add(self.config.elsewhere_wait);
         self.tasks[slot].state = TaskState::Returned { worker, due };
         let class = usize::from(self.tasks[slot].suspect);
@@ -103,12 +108,12 @@ impl Model {
         for holder in self.queues.all[queue].holders[class].clone() {
             let slot = self.queues.all[queue].wards[class][&holder][0];
             let TaskState::Returned { due, .. } = self.tasks[slot].state else { panic!("{slot}") };
-            if let Some(worker) = self.next_worker(class == 1, Some(holder)) {
+            if let Some(worker) = self.next_worker(queue, class == 1, Some(holder)) {
                 return Some((slot, worker));
             }
-            let serving = self.workers.iter().filter(|worker| worker.is_available()).count();
+            let serving = self.serving(queue);
             if serving < 2 || self.is_due(due) {
-                if let Some(worker) = self.next_worker(class == 1, None) {
+                if let Some(worker) = self.next_worker(queue, class == 1, None) {
                     self.note(match serving {
                         0 | 1 => "went back to its last worker, the only one",
                         _ => "went back to its last worker after a wait",
@@ -123,17 +128,24 @@ impl Model {
         None
     }
 
-    /// The worker whose turn it is, without one, and without those that hold a suspect.
-    pub(super) fn next_worker(&self, clean: bool, but: Option<usize>) -> Option<usize> {
+    /// The worker whose turn it is to get a task of a queue, without one, and without those that hold a suspect.
+    pub(super) fn next_worker(
+        &self,
+        queue: usize,
+        clean: bool,
+        but: Option<usize>,
+    ) -> Option<usize> {
         if self.judges() {
-            return self.best(clean, but).map(|(worker, _)| worker);
+            return self.best(queue, clean, but).map(|(worker, _)| worker);
         }
         let all = (0..self.workers.len()).filter(|&slot| Some(slot) != but);
         let able = all.filter(|&slot| self.workers[slot].is_eligible());
+        let able = able.filter(|&slot| self.workers[slot].has_queue(queue));
         let able = able.filter(|&slot| !(clean && self.holds_suspect(slot)));
         able.min_by_key(|&slot| {
             let worker = &self.workers[slot];
-            (worker.held.len(), self.holds_suspect(slot), worker.level_order)
+            let load = (worker.held.len(), self.holds_suspect(slot));
+            (load, rank(worker.set()), worker.level_order)
         })
     }
 

@@ -211,7 +211,7 @@ impl Model {
         } else {
             let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!() };
             self.resting_own.retain(|&other| other != slot);
-            self.keep_returned(slot, worker);
+            self.wait_again(slot, worker);
         }
         ModelStep::Again
     }

@@ -2,7 +2,8 @@
 //! every field comparable.
 
 use chargehand_core::{
-    Action, Instant, Link, Outcome, Reason, Stats, TaskId, WorkerId, WorkerState, WorkerStats,
+    Action, Instant, Link, Outcome, QueueSet, Rate, Reason, Stats, TaskId, WorkerId, WorkerState,
+    WorkerStats,
 };
 
 /// A worker as plain numbers: slot and generation.
@@ -140,6 +141,8 @@ pub(crate) struct OfWorker {
     pub(crate) lost: u64,
     pub(crate) links: u32,
     pub(crate) backoff_attempts: u32,
+    pub(crate) serves: QueueSet,
+    pub(crate) rate: Option<Rate>,
 }
 
 impl From<WorkerStats> for OfWorker {
@@ -154,6 +157,8 @@ impl From<WorkerStats> for OfWorker {
             lost: stats.lost,
             links: stats.links,
             backoff_attempts: stats.backoff_attempts,
+            serves: stats.serves,
+            rate: stats.rate,
         }
     }
 }

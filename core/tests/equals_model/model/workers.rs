@@ -1,13 +1,14 @@
 //! The rules of workers and their links.
 
 use chargehand_core::{
-    Choice, EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState,
+    Choice, EventError, Instant, Jitter, Loss, Offer, QueueSet, Reason, Route, WorkerState,
 };
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::choice::{Auto, Record};
+use super::sets::Pace;
 use super::types::{Lk, OfWorker, Wid};
 use super::{LinkPhase, Model, Worker, narrow};
 
@@ -23,6 +24,7 @@ impl Worker {
             runs: 1,
             recall: false,
             delayed_until: None,
+            throttled: false,
             not_before: Instant::EPOCH,
             grace: Duration::ZERO,
             grace_until: Instant::EPOCH,
@@ -48,6 +50,8 @@ impl Worker {
             level_order: 0,
             laden_order: 0,
             record: Record::new(),
+            serves: QueueSet::ALL,
+            pace: Pace::new(),
             age: 0,
             done: 0,
             failed: 0,
@@ -68,7 +72,8 @@ impl Worker {
     }
 
     pub(super) fn is_eligible(&self) -> bool {
-        self.is_available() && (self.held.len() as u64) < u64::from(self.allowance)
+        let has_room = (self.held.len() as u64) < u64::from(self.allowance);
+        self.is_available() && has_room && self.pace.until.is_none()
     }
 }
 
@@ -100,6 +105,8 @@ impl Model {
             lost: worker.lost,
             links: worker.links_made,
             backoff_attempts: worker.backoff_attempts,
+            serves: worker.set(),
+            rate: worker.pace.rate(),
         })
     }
 
@@ -235,6 +242,8 @@ impl Model {
 
     pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
         let now = self.clock;
+        self.join(slot, offer);
+        self.begin_pace(slot, offer);
         self.touch(slot);
         let worker = &mut self.workers[slot];
         worker.phase = LinkPhase::Up;
@@ -244,6 +253,7 @@ impl Model {
         worker.allowance = if offer.is_trusted { worker.window } else { worker.window.min(trust) };
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
+        worker.throttled = false;
         worker.strikes = 0;
         if worker.held.is_empty() {
             worker.hold_until = Instant::EPOCH;
@@ -389,8 +399,7 @@ impl Model {
             self.hold_against_others(slot);
             return;
         }
-        let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
-        if others == 0 {
+        if self.is_last(slot) {
             self.note("the last worker is not suspended");
             self.hold_against_others(slot);
             return;
@@ -403,17 +412,6 @@ impl Model {
         self.suspended.push_back(slot);
         self.put_on_list(slot);
         self.recall(slot);
-    }
-
-    /// Where no worker is available, the one that suspended longest comes back at once.
-    pub(super) fn never_the_last(&mut self) {
-        if self.workers.iter().any(Worker::is_available) {
-            return;
-        }
-        if let Some(&slot) = self.suspended.front() {
-            self.note("suspended and released as the last one");
-            self.release(slot);
-        }
     }
 
     /// Ends a rest: the worker gets tasks again.

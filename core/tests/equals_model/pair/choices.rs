@@ -53,7 +53,7 @@ impl<S: Storage> Pair<S> {
         if self.hedging.as_mut().is_some_and(|dice| dice.percent(50)) {
             offer.keeps = Duration::MAX;
         }
-        offer
+        self.any_service(offer)
     }
 
     pub(crate) fn any_task(&mut self) -> TaskId {
@@ -172,7 +172,10 @@ impl<S: Storage> Pair<S> {
         if verdict == Verdict::Failed && self.rng.percent(30) {
             let advice =
                 [Useless::Permanent, Useless::RetryAfter(delay), Useless::Throttled(delay)];
-            let why = self.rng.pick(&advice);
+            let mut why = self.rng.pick(&advice);
+            if self.queueing.of_keys() {
+                why = Useless::KeyThrottled(delay);
+            }
             return Event::Useless { link, task, attempt, why };
         }
         Event::Replied { link, task, attempt, verdict }

@@ -88,7 +88,7 @@ impl<S: Storage> Pair<S> {
             config.grace = dice.pick(&[Duration::ZERO, Duration::from_millis(60), Duration::MAX]);
             tasks -= config.hedges_max as usize;
         }
-        let mut queueing = Queueing::draw(&mut rng, tasks);
+        let mut queueing = Queueing::draw(&mut rng, (tasks, workers));
         if let Some(dice) = &mut hedging {
             queueing.hedge_some(dice);
         }
@@ -143,6 +143,21 @@ impl<S: Storage> Pair<S> {
             _ if self.rng.percent(self.habits.polls_fully) => while self.poll() {},
             _ => {
                 self.poll();
+            }
+        }
+    }
+
+    /// Has all workers that there may be come, and say what they offer.
+    pub(crate) fn gather(&mut self) {
+        for _ in 0..self.model.workers.len() {
+            self.add_worker();
+        }
+        while self.poll() {}
+        for slot in 0..self.model.workers.len() {
+            let offer = self.any_offer();
+            match self.links.get(&self.model.link(slot)).copied() {
+                Some(link) => self.event(Event::Connected { link, offer }),
+                None => self.take_in(self.workers[slot], offer, self.now),
             }
         }
     }
@@ -366,6 +381,7 @@ impl<S: Storage> Pair<S> {
         }
         self.compare();
         if action.is_none() {
+            self.all_waits_are_explained();
             let wake = self.engine.poll_timeout();
             let later = wake.is_none_or(|at| at > self.model.clock());
             assert!(later, "nothing to do, and yet due at once: {wake:?}");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    Class, Config, Key, QueueId, QueueOptions, Rate, Scheduler, Storage, TaskOptions,
+    Class, Config, Key, Offer, QueueId, QueueOptions, QueueSet, Rate, Scheduler, Storage,
+    TaskOptions, Waits,
 };
 
 use super::super::model::Model;
@@ -19,11 +20,29 @@ pub(super) struct Queueing {
     keyed: u64,
     /// Of a hundred steps, how many stop a queue or let it go on.
     pub(super) pauses: u64,
+    /// For what came later, so that all else stays as it was.
+    dice: Rng,
+    /// Of a hundred workers, how many serve some queues only, and how many have a rate.
+    picky: u64,
+    rated: u64,
+    /// Of a hundred pauses that handlers ask for, how many are their key's.
+    of_keys: u64,
 }
 
 impl Queueing {
-    pub(super) fn draw(rng: &mut Rng, tasks: usize) -> Self {
-        let mut queueing = Self { options: Vec::new(), keyed: 0, pauses: 0 };
+    pub(super) fn draw(rng: &mut Rng, (tasks, workers): (usize, usize)) -> Self {
+        let mut dice = rng.clone();
+        let mut dice = Rng::new(dice.next() ^ 0x0073_6572_7665);
+        let (picky, rated) = (dice.pick(&[0, 10, 60]), dice.pick(&[0, 0, 30, 80]));
+        let of_keys = dice.pick(&[0, 30, 80]);
+        let options = Vec::new();
+        let mut queueing = Self { options, keyed: 0, pauses: 0, dice, picky, rated, of_keys };
+        if workers > 12 && queueing.dice.percent(20) {
+            // So many kinds of workers that there are more than may be.
+            queueing.options = vec![QueueOptions::new(); 6];
+            queueing.picky = 95;
+            return queueing;
+        }
         if rng.percent(50) {
             return queueing;
         }
@@ -51,6 +70,11 @@ impl Queueing {
         }
         let engine = Scheduler::with_queues(storage, config, &self.options).unwrap();
         (engine, model.with_queues(&self.options))
+    }
+
+    /// Whether a pause is to be the key's.
+    pub(super) fn of_keys(&mut self) -> bool {
+        self.dice.percent(self.of_keys)
     }
 
     /// Has tasks of some queues be sent to two workers at once.
@@ -88,6 +112,23 @@ fn any_options(rng: &mut Rng) -> QueueOptions {
 }
 
 impl<S: Storage> Pair<S> {
+    /// Has a worker serve some queues only, or be sent so many tasks in a time, or neither.
+    pub(super) fn any_service(&mut self, mut offer: Offer) -> Offer {
+        let Queueing { options, dice, picky, rated, .. } = &mut self.queueing;
+        if dice.percent(*picky) {
+            let count = options.len().max(1) as u64 + 1;
+            let mut any = || QueueId::new(u8::try_from(dice.below(count)).unwrap());
+            let queues = QueueSet::NONE.with(any());
+            let more = queues.with(any()).with(any());
+            offer.serves = dice.pick(&[queues, queues, more, QueueSet::NONE]);
+        }
+        if dice.percent(*rated) {
+            let span = Duration::from_millis(dice.pick(&[0, 2, 15]));
+            offer.rate = Some(Rate::per(dice.pick(&[1, 3]), span).burst(dice.pick(&[1, 2, 5])));
+        }
+        offer
+    }
+
     /// Puts a task into a queue and gives it a key, or not.
     pub(super) fn any_queue(&mut self, mut options: TaskOptions) -> TaskOptions {
         if !self.queueing.options.is_empty() {
@@ -113,6 +154,20 @@ impl<S: Storage> Pair<S> {
         );
     }
 
+    /// Every task that waits has a reason, now that there is nothing to do.
+    pub(super) fn all_waits_are_explained(&mut self) {
+        let mut count = 0;
+        let Self { engine, model, .. } = self;
+        engine.each_waiting(|task, why| {
+            assert_eq!(engine.waits(task), Some(why), "{task:?}: by itself, and with all");
+            assert!(!matches!(why, Waits::Turn | Waits::Stopping), "{task:?}: {why:?}");
+            model.note(why.name());
+            count += 1;
+        });
+        let stats = engine.stats();
+        assert_eq!(count, stats.waiting + stats.resting, "each one that waits, once");
+    }
+
     pub(super) fn compare_queues(&self) {
         for place in 0..=self.queueing.options.len().max(1) {
             let queue = QueueId::new(u8::try_from(place).unwrap());
@@ -122,6 +177,10 @@ impl<S: Storage> Pair<S> {
         for &task in self.tasks.iter().rev().take(4) {
             let waits = (self.engine.waits(task), self.model.waits(task));
             assert_eq!(waits.0, waits.1, "{task:?} waits: engine, model");
+        }
+        for &worker in self.workers.iter().rev().take(4) {
+            let idles = (self.engine.idles(worker), self.model.idles(worker.into()));
+            assert_eq!(idles.0, idles.1, "{worker:?} idles: engine, model");
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Life {
     pub(super) live: Option<Link>,
     /// Where it was last, and from when on it waits for certain.
     last: Option<WorkerId>,
-    waits_since: Instant,
+    pub(super) waits_since: Instant,
     pub(super) done: bool,
     pub(super) cancelled: bool,
     /// Its worker has lost its link since, and has not named it.
@@ -43,6 +43,8 @@ pub(super) struct Life {
     /// When its latest attempt is late, and how far that was.
     late_at: Instant,
     progress: u64,
+    /// Its handler said that its key gets nothing until then.
+    pub(super) paused_until: Instant,
 }
 
 impl Life {
@@ -56,8 +58,8 @@ impl Life {
 
 /// A link that is up.
 #[derive(Debug)]
-struct Up {
-    offer: Offer,
+pub(super) struct Up {
+    pub(super) offer: Offer,
     since: Instant,
     draining: bool,
     /// How many attempts were taken from it since its last answer.
@@ -69,15 +71,19 @@ struct Up {
 /// Keeps the books beside the scheduler, and panics where they disagree.
 #[derive(Debug)]
 pub(crate) struct Audit {
-    config: Config,
+    pub(super) config: Config,
     pub(super) queues: Vec<QueueOptions>,
     pub(super) paused: BTreeSet<QueueId>,
     capacity: (usize, usize),
     pub(super) tasks: BTreeMap<TaskId, Life>,
     /// Links that are up.
-    up: BTreeMap<Link, Up>,
+    pub(super) up: BTreeMap<Link, Up>,
     /// The last links of workers that are waited for.
     away: BTreeMap<Link, Up>,
+    /// When each worker was sent a task.
+    pub(super) sends: BTreeMap<WorkerId, Vec<Instant>>,
+    /// Until when a key gets nothing, at the latest.
+    pub(super) pauses: BTreeMap<u32, Instant>,
     /// In which order attempts that are live were sent.
     sent: Vec<TaskId>,
     /// The backoff of each worker at the last check.
@@ -105,6 +111,8 @@ impl Audit {
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
             away: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             sent: Vec::new(),
             backoff: BTreeMap::new(),
             earned: BTreeSet::new(),
@@ -219,6 +227,12 @@ impl Audit {
                 else {
                     continue;
                 };
+                if life.kept && up.waits_until <= now {
+                    // Its grace over the last link ends at the same time.
+                    life.end(now);
+                    life.lost += 1;
+                    continue;
+                }
                 if !life.kept {
                     life.begun = (held < most, held < least);
                 }
@@ -273,16 +287,18 @@ impl Audit {
         let window = up.offer.window.max(1).min(self.config.window_max);
         assert!(held < u64::from(window), "{link:?}: more than its window");
         let life = &self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
-        let barred = self.barred(task, life);
+        let barred = self.barred(task, life, now);
         assert!(barred.is_none(), "{task:?}: sent though {barred:?}");
         assert!(!life.suspect || other.is_none(), "{link:?}: two suspects, {life:?}, {other:?}");
         let elsewhere = self.epochs.keys().any(|&worker| {
             let stats = scheduler.worker_stats(worker);
-            worker != link.worker() && stats.is_some_and(|stats| stats.state == WorkerState::Up)
+            let is_up = stats.is_some_and(|stats| stats.state == WorkerState::Up);
+            worker != link.worker() && is_up && self.is_for(worker, life)
         });
         let waited = now.saturating_since(life.waits_since) >= self.config.elsewhere_wait;
         let goes_back = life.last == Some(link.worker());
         assert!(!(goes_back && elsewhere) || waited, "{task:?}: back at once, {life:?}");
+        self.audit_service(link, task, now);
         let life = self.tasks.get_mut(&task).expect("just seen");
         assert!(life.live.is_none(), "{task:?}: two live attempts");
         assert!(!life.cancelled && !life.done, "{task:?}: sent after its outcome was decided");
@@ -403,6 +419,13 @@ impl Audit {
         result: Result<(), EventError>,
         now: Instant,
     ) {
+        if let Useless::KeyThrottled(pause) = why {
+            self.on_reply(link, task, attempt, Verdict::Returned, result, now);
+            if result.is_ok() {
+                self.on_key_throttled(task, pause, now);
+            }
+            return;
+        }
         if let Useless::Throttled(_) = why {
             // It does not count as a failure, and the task may go elsewhere at once.
             return self.on_reply(link, task, attempt, Verdict::Returned, result, now);
@@ -502,9 +525,14 @@ impl Audit {
                 }
                 WorkerState::Up if settled && starving && stats.in_flight < stats.allowance => {
                     let may_go = |(task, life): &(&TaskId, &Life)| {
-                        self.may_go(life, worker, now) && self.barred(**task, life).is_none()
+                        let is_barred = self.barred(**task, life, now).is_some();
+                        let is_barred = is_barred || self.may_be_paused(life, now);
+                        self.may_go(life, worker, now) && !is_barred && self.is_for(worker, life)
                     };
-                    let idle = self.tasks.iter().find(may_go);
+                    let mut idle = self.tasks.iter().find(may_go);
+                    if self.may_be_at_rate(worker, now) {
+                        idle = None;
+                    }
                     assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
                 }
                 _ => {}
@@ -518,7 +546,10 @@ impl Audit {
         if life.live.is_some() || life.done || life.cancelled || life.waits_since > now {
             return false;
         }
-        let waited = now.saturating_since(life.waits_since);
+        // What rested for its key came back once that was over.
+        let paused = life.options.key.and_then(|key| self.pauses.get(&key.number()));
+        let since = paused.map_or(life.waits_since, |&paused| paused.max(life.waits_since));
+        let waited = now.saturating_since(since);
         // Whoever has the slot of its last worker counts as that one: its list is the slot's.
         let is_last = life.last.is_some_and(|last| last.slot() == worker.slot());
         life.attempts == 0

@@ -162,6 +162,7 @@ impl World {
                 match (why, result) {
                     (_, Err(error)) => assert_eq!(error, EventError::Stale, "{event:?}"),
                     (Useless::Permanent, Ok(())) => self.note("a failure was permanent"),
+                    (Useless::KeyThrottled(_), Ok(())) => self.note("a key was paused"),
                     (_, Ok(())) => self.note("a failure said when to retry"),
                 }
             }
@@ -226,6 +227,7 @@ impl World {
             Action::Disconnect { link, reason } => self.disconnect(link, reason),
             Action::Send { link, task, attempt } => {
                 self.audit.on_send(link, task, attempt, &self.scheduler, self.clock);
+                self.note_service(link);
                 self.after(LATENCY_MILLIS, Happening::ToWorker { link, task, attempt });
             }
             Action::Withdraw { link, task, attempt } => {

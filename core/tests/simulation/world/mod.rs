@@ -7,6 +7,7 @@ mod audit;
 mod manager;
 mod node;
 mod queues;
+mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -124,6 +125,7 @@ impl World {
             node.offer = node.offer.keeps(Duration::from_millis(millis));
         }
         let queueing = Queueing::draw(seed);
+        serving::restrict(&mut nodes, &queueing.options, seed);
         let mut world = Self {
             rng,
             side,
@@ -363,7 +365,10 @@ impl World {
                 let wait = Duration::from_millis(self.rng.below(200));
                 let advice =
                     [Useless::Permanent, Useless::RetryAfter(wait), Useless::Throttled(wait)];
-                let why = self.rng.pick(&advice);
+                let mut why = self.rng.pick(&advice);
+                if self.queueing.of_key() {
+                    why = Useless::KeyThrottled(wait);
+                }
                 let event = Event::Useless { link, task, attempt, why };
                 self.after(millis + delay, Happening::ToManager(event));
             }

@@ -1,6 +1,8 @@
 //! Queues and keys: half of the worlds have some, of dice of their own.
 
-use chargehand_core::{Class, Heap, Key, QueueId, QueueOptions, Scheduler, TaskId, TaskOptions};
+use chargehand_core::{
+    Class, Heap, Instant, Key, QueueId, QueueOptions, Scheduler, TaskId, TaskOptions,
+};
 
 use super::audit::{Audit, Life};
 use super::{TASKS, WORKERS, World};
@@ -12,6 +14,8 @@ pub(super) struct Queueing {
     pub(super) options: Vec<QueueOptions>,
     /// Of a hundred tasks, how many have a key.
     keyed: u64,
+    /// For handlers that say that it is the key's turn to wait.
+    side: Rng,
 }
 
 impl Queueing {
@@ -29,7 +33,7 @@ impl Queueing {
             }
         }
         let keyed = rng.pick(&[0, 0, 20, 70]);
-        Self { rng, options, keyed }
+        Self { rng, options, keyed, side: Rng::new(seed ^ 0x006b_6579) }
     }
 
     #[expect(clippy::large_types_passed_by_value, reason = "as the engine takes it")]
@@ -39,6 +43,10 @@ impl Queueing {
             [] => Scheduler::new(storage, config).unwrap(),
             queues => Scheduler::with_queues(storage, config, queues).unwrap(),
         }
+    }
+
+    pub(super) fn of_key(&mut self) -> bool {
+        self.keyed > 0 && self.side.percent(40)
     }
 
     fn any(&mut self) -> QueueId {
@@ -98,7 +106,10 @@ impl Audit {
     }
 
     /// Why a task must not be sent because of its queue or key, if that is so.
-    pub(super) fn barred(&self, task: TaskId, life: &Life) -> Option<&'static str> {
+    pub(super) fn barred(&self, task: TaskId, life: &Life, now: Instant) -> Option<&'static str> {
+        if self.is_paused(life, now) {
+            return Some("its key is paused");
+        }
         let queue = life.options.queue;
         if self.paused.contains(&queue) {
             return Some("its queue is paused");

@@ -67,13 +67,20 @@ impl Canon {
         state.unused_workers.check(workers, |worker| self.words.push(worker));
         self.end();
         let [first, second] = &state.holders;
-        for roll in [first, second, &state.todo, &state.suspended, &state.absent, &state.members] {
+        let others = [first, second, &state.todo, &state.absent, &state.members];
+        for roll in others.into_iter().chain(&state.suspended) {
             roll.check(workers, |worker| self.words.push(worker));
             self.end();
         }
         // With two workers, these say who stands where.
         let next = |clean| state.balance.next_but(workers, u32::MAX, clean).unwrap_or(NEVER);
         self.words.extend([next(true), next(false), u32::from(state.turn), wide(state.aborting)]);
+        for worker in workers {
+            let order = worker.order();
+            let first = state.balance.first_of(workers, order, u32::MAX).unwrap_or(NEVER);
+            let (count, queues) = state.served_by(worker).rank();
+            self.words.extend([first, count, u32::try_from(queues).unwrap_or(NEVER)]);
+        }
         self.words.extend(state.queues.words(tasks, state.clock));
         self.words
             .extend(state.hedging.budget(&state.policy, state.stats.sent - state.stats.hedged));
@@ -152,6 +159,9 @@ impl Canon {
         self.words.extend([worker.attempts.min(2), worker.suspensions.min(2)]);
         self.words.push(u32::from(worker.streak.min(policy.failures_max)));
         self.ahead(worker.timer);
+        for word in worker.pace_words(self.clock) {
+            self.words.push(u32::try_from(word).unwrap_or(NEVER));
+        }
         if matches!(phase, 1 | 2 | 4 | 6 | 7) {
             self.since(worker.due);
         }

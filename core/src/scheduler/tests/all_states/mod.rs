@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::{
-    Class, Config, Hedge, Instant, Key, Lane, Offer, QueueId, QueueOptions, Rate, Route,
+    Class, Config, Hedge, Instant, Key, Lane, Offer, QueueId, QueueOptions, QueueSet, Rate, Route,
     TaskOptions, Useless, Verdict,
 };
 use search::{Model, Other, TICK};
@@ -286,6 +286,52 @@ fn keys_keep_tasks_in_order_whatever_becomes_of_those_before_them() {
     model.verdicts = &[Verdict::Done, Verdict::Failed];
     model.others = &[Other::Cancel, Other::Break];
     search(&model, &["done", "failed", "cancelled", "exhausted", "withdrawn"]);
+}
+
+#[test]
+fn tasks_go_only_to_those_that_serve_their_queue_and_wait_for_nobody_else() {
+    const QUEUES: &[QueueOptions] = &[QueueOptions::new(), QueueOptions::new()];
+    const SECOND: QueueId = QueueId::new(1);
+    const OTHER: TaskOptions = PLAIN.queue(SECOND);
+    const PICKY: Offer = Offer::new(1).serves(QueueSet::NONE.with(SECOND));
+    const IDLE: Offer = Offer::new(1).serves(QueueSet::NONE);
+    let mut model = model("served queues");
+    model.config.attempt_timeout = Duration::MAX;
+    model.queues = QUEUES;
+    model.tasks = &[PLAIN, OTHER];
+    model.offers = &[ONE, PICKY, IDLE];
+    // A worker that does not serve what waits has to come back before it ends.
+    model.config.backoff = BackoffPolicy::new().base(TICK).cap(TICK).jitter(Jitter::None);
+    model.routes = [Route::Dial, Route::Await];
+    model.verdicts = &[Verdict::Done, Verdict::Failed];
+    model.others = &[Other::Break];
+    model.tasks_max = 2;
+    search(&model, &["done", "failed", "exhausted", "sent again", "suspended"]);
+}
+
+#[test]
+fn a_rate_of_a_worker_holds_it_back_and_lets_each_task_go() {
+    const SLOW: Offer = AHEAD.rate(Rate::per(2, TICK));
+    let mut model = model("a worker's rate");
+    model.config.attempt_timeout = Duration::MAX;
+    model.offers = &[SLOW, AHEAD];
+    model.useless = &[Useless::Throttled(TICK)];
+    model.others = &[Other::Break];
+    model.tasks_max = 2;
+    search(&model, &["done", "bounced", "exhausted"]);
+}
+
+#[test]
+fn keys_that_are_paused_get_nothing_and_lose_no_task() {
+    const KEYED: TaskOptions = PLAIN.key(Key::new(0));
+    const TWICE: TaskOptions = BULK.key(Key::new(0).at_once(2));
+    let mut model = model("paused keys");
+    model.config.attempt_timeout = Duration::MAX;
+    model.tasks = &[KEYED, TWICE];
+    model.offers = &[AHEAD];
+    model.useless = &[Useless::KeyThrottled(TICK)];
+    model.others = &[Other::Cancel, Other::Break];
+    search(&model, &["done", "bounced", "cancelled", "exhausted", "withdrawn"]);
 }
 
 #[test]

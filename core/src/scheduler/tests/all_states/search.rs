@@ -11,7 +11,7 @@ use crate::scheduler::index::wide;
 use crate::scheduler::slot::{Duty, Kept, LinkPhase, TaskState, WorkerSlot};
 use crate::{
     Action, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
-    Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict,
+    Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, Waits,
 };
 
 /// Two workers and at most three tasks at once. There is no bound on how many follow one another.
@@ -308,6 +308,12 @@ impl Model {
             let wakes = engine.poll_timeout();
             assert!(wakes.is_none_or(|at| at > engine.state.clock), "due, and nothing to do");
             assert_eq!(engine.state.settled(), 0, "an outcome was not told");
+            let (tasks, _) = Storage::slots(&engine.storage);
+            for (at, slot) in (0..).zip(tasks) {
+                let why = engine.waits(slot.id(at));
+                let is_kept = !matches!(why, Some(Waits::Turn | Waits::Stopping));
+                assert!(is_kept, "nothing to do, and {why:?} is all that keeps a task");
+            }
         }
     }
 
@@ -406,6 +412,12 @@ impl Model {
                 }
                 _ => {}
             }
+        }
+        let is_unserved = |&task: &TaskId| engine.waits(task) == Some(Waits::NotServed);
+        if ids_of(engine).iter().any(is_unserved) {
+            // Its worker comes back, and says that it serves all.
+            let up = (0..).zip(workers).find(|(_, slot)| slot.phase.is_up());
+            return up.map(|(at, _)| Step::Lost(at, Loss::Broken));
         }
         let is_free = |slot: &WorkerSlot| slot.phase == LinkPhase::Free;
         let has_none = engine.state.members.is_empty() && !engine.is_draining();
