@@ -100,6 +100,18 @@ pub enum PoolEvent {
         /// Where it goes this time.
         peer: Arc<str>,
     },
+    /// A second attempt of a task is sent beside the first, which takes long: see
+    /// [`TaskOptions::hedge`](crate::TaskOptions::hedge).
+    Hedged {
+        /// The task.
+        task: TaskId,
+        /// Its height, if it is one of a range: a `u64` or an `i64`.
+        height: Option<i128>,
+        /// The number of this sending, from 2 on.
+        attempt: u16,
+        /// Where it goes as well.
+        peer: Arc<str>,
+    },
     /// A worker has taken a task: its request is on the way to it. Told to
     /// [`Pool::all_events`](crate::Pool::all_events) only.
     Started {
@@ -190,6 +202,12 @@ impl fmt::Display for PoolEvent {
             }
             Self::Retried { task, attempt, peer, .. } => {
                 write!(f, "{peer}: task {} sent again, attempt {attempt}", task.slot())
+            }
+            Self::Hedged { height: Some(height), attempt, peer, .. } => {
+                write!(f, "{peer}: height {height} sent here as well, attempt {attempt}")
+            }
+            Self::Hedged { task, attempt, peer, .. } => {
+                write!(f, "{peer}: task {} sent here as well, attempt {attempt}", task.slot())
             }
             Self::Started { height: Some(height), attempt, peer, .. } => {
                 write!(f, "{peer}: takes height {height}, attempt {attempt}")

@@ -97,7 +97,7 @@ compile_error!(
 );
 
 pub use chargehand_core as core;
-pub use chargehand_core::{Class, QueueOptions, Rate};
+pub use chargehand_core::{Class, Hedge, QueueOptions, Rate};
 #[cfg(feature = "smol")]
 pub use chargehand_runtime_smol as smol;
 #[cfg(feature = "tokio")]

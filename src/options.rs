@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::{BackoffPolicy, Instant, Offer, QueueId, Rate};
+use chargehand_core::{BackoffPolicy, Hedge, Instant, Offer, QueueId, Rate};
 
 use crate::link::schema::Wanted;
 
@@ -176,6 +176,9 @@ pub struct TaskOptions {
     pub attempt_max: Option<Duration>,
     /// Which key it has. `None`, the default, for none.
     pub key: Option<TaskKey>,
+    /// Whether one more attempt is sent to another worker where the first takes long, and when. `None` for as its
+    /// queue has it, which is never by default.
+    pub hedge: Option<Hedge>,
     /// What it was submitted by, where that is traced.
     #[cfg(feature = "tracing")]
     pub(crate) span: Option<tracing::Span>,
@@ -192,6 +195,7 @@ impl TaskOptions {
             queue: None,
             key: None,
             attempt_max: None,
+            hedge: None,
             #[cfg(feature = "tracing")]
             span: None,
         }
@@ -249,6 +253,28 @@ impl TaskOptions {
         self
     }
 
+    /// Has one more attempt be sent to another worker that has nothing to do, where the first takes long. The first
+    /// answer counts, and the other attempt is withdrawn. So the last tasks of a range, or one call in a
+    /// thousand, do not wait for a worker that happens to be slow.
+    ///
+    /// Only for handlers that may run twice at the same time. By
+    /// [`Config::hedge_budget`](chargehand_core::Config::hedge_budget) 2 % more are sent than otherwise, at most. A
+    /// task with a key is never sent twice. The rules are in `docs/SCHEDULING.md`.
+    ///
+    /// ```
+    /// use chargehand::{Hedge, TaskOptions};
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = pool.with(TaskOptions::new().hedge(Hedge::after_p95()));
+    /// let report = pool.process::<String>(1..=1000_u64).each(|height, block| {}).await;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Returns whether others may have its outcome.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
@@ -288,6 +314,7 @@ impl TaskOptions {
         to.deadline = self.due(since);
         to.queue = self.queue_id();
         to.attempt_max = self.attempt_max.or(to.attempt_max);
+        to.hedge = self.hedge.or(to.hedge);
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }

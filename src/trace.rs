@@ -103,6 +103,18 @@ mod events {
                 let (task, height) = (task.slot(), *height);
                 told!(DEBUG, task, height, attempt, manager, peer = &**peer, "task sent again");
             }
+            E::Hedged { task, height, attempt, peer } => {
+                let (task, height) = (task.slot(), *height);
+                told!(
+                    DEBUG,
+                    task,
+                    height,
+                    attempt,
+                    manager,
+                    peer = &**peer,
+                    "task sent to a second worker"
+                );
+            }
             E::Started { task, height, attempt, worker, peer } => {
                 let (task, height, worker) = (task.slot(), *height, worker.slot());
                 told!(TRACE, task, height, attempt, manager, worker, peer = &**peer, "task sent");

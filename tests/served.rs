@@ -23,9 +23,9 @@ const NORMAL: QueueOptions = QueueOptions::new();
 struct Book(Arc<Mutex<Vec<(&'static str, u64)>>>);
 
 impl Book {
-    fn note(&self, who: &'static str, number: u64) -> Result<u64, Throttled> {
+    fn note(&self, who: &'static str, number: u64) -> u64 {
         self.0.lock().unwrap().push((who, number));
-        Ok(number)
+        number
     }
 
     fn of(&self, who: &str) -> Vec<u64> {
@@ -54,7 +54,7 @@ fn worker(
 ) -> MemoryConnector {
     let (connector, listener) = pair(1024);
     let book = book.clone();
-    let handler = move |number: u64| std::future::ready(book.note(who, number));
+    let handler = move |number: u64| std::future::ready(Ok::<_, Throttled>(book.note(who, number)));
     let mut worker = Worker::new(world.timer(), handler).name(who).concurrency(4);
     if let Some(names) = queues {
         worker = worker.queues(names.iter().copied());
@@ -154,7 +154,8 @@ fn a_worker_in_this_process_serves_what_its_options_say() {
     let pool = world.pool(|mut builder| {
         for (who, queue) in [("here", "gpu"), ("there", "default")] {
             let book = book.clone();
-            let handler = move |number: u64| std::future::ready(book.note(who, number));
+            let handler =
+                move |number: u64| std::future::ready(Ok::<_, Throttled>(book.note(who, number)));
             builder.add_in_process(handler, WorkerOptions::new().queues([queue]));
         }
         builder.queue("gpu", NORMAL)
@@ -197,7 +198,7 @@ fn not_now_of_a_key_holds_back_that_key_and_leaves_the_worker_alone() {
             std::future::ready(if is_first {
                 Err(Throttled::after(30 * SECOND).for_key())
             } else {
-                book.note("one", number)
+                Ok(book.note("one", number))
             })
         };
         Worker::new(timer.clone(), handler).concurrency(4)
@@ -256,7 +257,8 @@ mod sockets {
         let listener = Tokio::bind("127.0.0.1:0").await.expect("a free port");
         let at = listener.local_addr().expect("it is bound").to_string();
         let book = book.clone();
-        let handler = move |number: u64| std::future::ready(book.note(who, number));
+        let handler =
+            move |number: u64| std::future::ready(Ok::<_, Throttled>(book.note(who, number)));
         let worker = Worker::new(Tokio::new(), handler).concurrency(4);
         let worker = worker.queues(queues.iter().copied()).rate(rate);
         let serving = worker.serve(TcpListener::new(listener));

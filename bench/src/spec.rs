@@ -23,7 +23,7 @@ pub(crate) enum Side {
     /// A manager that goes through a long range.
     Range { spec: Spec, address: String, seconds: f64 },
     /// Workers whose tasks take time. They say their addresses.
-    Sleepers { workers: u32, slow: bool },
+    Sleepers { workers: u32, slow: bool, stragglers: bool },
     /// The manager of those.
     Mixed { addresses: Vec<String>, window: u16, slow: bool, load: MixedLoad },
     /// A pool and a worker in one, whose links come up, go and come back. It says how fast.
@@ -94,6 +94,8 @@ pub(crate) enum MixedLoad {
     Range(u32),
     /// Calls as they come by chance, so many a second, for so many seconds.
     Arrivals { rate: f64, seconds: u32 },
+    /// The same, all of them short, to workers that are at times far slower; with second attempts or without.
+    Hedged { rate: f64, seconds: u32, hedge: bool },
 }
 
 /// Where the two processes may run.

@@ -45,6 +45,7 @@ pub(crate) const MIXED: &[Column] = &[
     Column { figure: "p50", title: "wait p50, ms", show: millis, spread: false },
     Column { figure: "p99", title: "wait p99, ms", show: millis, spread: true },
     Column { figure: "p99.9", title: "wait p99.9, ms", show: millis, spread: false },
+    Column { figure: "more", title: "more sends, %", show: two, spread: false },
 ];
 pub(crate) const SCALE: &[Column] = &[
     RATE,

@@ -88,6 +88,13 @@ pub struct Config {
     /// `retries_max` allow.
     #[cfg(feature = "choice")]
     pub retry_budget: Option<RetryBudget>,
+    /// How many second attempts may be under way at once, of tasks that are [hedged](crate::Hedge). So many of
+    /// the task slots are kept for them, and tasks have the others. Default 0: no task is hedged.
+    #[cfg(feature = "hedging")]
+    pub hedges_max: u32,
+    /// How many second attempts are sent, of all sends.
+    #[cfg(feature = "hedging")]
+    pub hedge_budget: HedgeBudget,
     /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
     /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
     /// or after `stable_after`. Base and cap at least 1 ms.
@@ -192,6 +199,39 @@ impl Default for RetryBudget {
     }
 }
 
+/// How many second attempts are sent, so that hedging cannot add much to the load of workers that are all
+/// slow, be it by too much load.
+///
+/// Each send that is none gives a part of a token, and each second attempt takes one. What is not used
+/// is saved up to a few, as many as there are at first. The last half of those is for tasks that have taken
+/// twice as long as they are left alone, so that those which are a little late leave some for those that are stuck.
+#[cfg(feature = "hedging")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct HedgeBudget {
+    /// How many second attempts there are for a thousand other sends. Default 20, which are 2 %.
+    pub per_thousand: u16,
+    /// How many are saved up at most, and there are at first. At least 1; default 10.
+    pub saved_max: u16,
+}
+
+#[cfg(feature = "hedging")]
+impl HedgeBudget {
+    /// Makes the default one.
+    pub const fn new() -> Self {
+        Self { per_thousand: 20, saved_max: 10 }
+    }
+}
+
+#[cfg(feature = "hedging")]
+impl Default for HedgeBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// How the worker is chosen that a task goes to, of those with room.
 #[cfg(feature = "choice")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -253,6 +293,10 @@ impl Config {
             ejection: None,
             #[cfg(feature = "choice")]
             retry_budget: None,
+            #[cfg(feature = "hedging")]
+            hedges_max: 0,
+            #[cfg(feature = "hedging")]
+            hedge_budget: HedgeBudget::new(),
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
             seed,
@@ -298,6 +342,10 @@ impl Config {
         if self.backoff.first_nanos() < NANOS_PER_MILLI {
             return Err(ConfigError("the backoff's base and cap must be at least 1 ms"));
         }
+        #[cfg(feature = "hedging")]
+        if self.hedge_budget.saved_max == 0 {
+            return Err(ConfigError("a hedge_budget's saved_max must be at least 1"));
+        }
         #[cfg(feature = "queues")]
         if self.class_share_min > 25 {
             return Err(ConfigError("class_share_min must be at most 25: there are four classes"));
@@ -328,6 +376,10 @@ pub(crate) struct Policy {
     pub(crate) ejection: Option<Ejection>,
     #[cfg(feature = "choice")]
     pub(crate) retry_budget: Option<RetryBudget>,
+    #[cfg(feature = "hedging")]
+    pub(crate) hedges_max: u32,
+    #[cfg(feature = "hedging")]
+    pub(crate) hedge_budget: HedgeBudget,
     #[cfg(feature = "queues")]
     pub(crate) class_share_min: u8,
     #[cfg(feature = "queues")]
@@ -364,6 +416,10 @@ impl Policy {
             ejection: config.ejection,
             #[cfg(feature = "choice")]
             retry_budget: config.retry_budget,
+            #[cfg(feature = "hedging")]
+            hedges_max: config.hedges_max,
+            #[cfg(feature = "hedging")]
+            hedge_budget: config.hedge_budget,
             #[cfg(feature = "queues")]
             class_share_min: config.class_share_min,
             #[cfg(feature = "queues")]
@@ -410,6 +466,10 @@ impl Policy {
             ejection: self.ejection,
             #[cfg(feature = "choice")]
             retry_budget: self.retry_budget,
+            #[cfg(feature = "hedging")]
+            hedges_max: self.hedges_max,
+            #[cfg(feature = "hedging")]
+            hedge_budget: self.hedge_budget,
             #[cfg(feature = "queues")]
             class_share_min: self.class_share_min,
             #[cfg(feature = "queues")]

@@ -96,6 +96,8 @@ pub mod time;
 mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
+#[cfg(feature = "hedging")]
+pub use config::HedgeBudget;
 #[cfg(feature = "choice")]
 pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
@@ -106,6 +108,8 @@ pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Us
 #[cfg(feature = "queues")]
 pub use explain::{Idles, TaskStats, Waits};
 pub use id::{Link, TaskId, WorkerId};
+#[cfg(feature = "hedging")]
+pub use options::Hedge;
 pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate};

@@ -55,6 +55,10 @@ pub struct TaskOptions {
     /// Which key it has, if it has one: tasks of the same key wait for one another.
     #[cfg(feature = "queues")]
     pub key: Option<Key>,
+    /// Whether a second attempt is sent where the first takes long, and when. `None`, the default, for as its
+    /// queue has it.
+    #[cfg(feature = "hedging")]
+    pub hedge: Option<Hedge>,
     /// How long an attempt may take in all where it makes progress: each [`Event::Progress`](crate::Event::Progress) gives it its
     /// time once more, and none beyond this. `None`, the default, for no more time by progress.
     #[cfg(feature = "task-times")]
@@ -77,6 +81,8 @@ impl TaskOptions {
             queue: QueueId::DEFAULT,
             #[cfg(feature = "queues")]
             key: None,
+            #[cfg(feature = "hedging")]
+            hedge: None,
             #[cfg(feature = "task-times")]
             attempt_max: None,
         }
@@ -141,6 +147,14 @@ impl TaskOptions {
         self
     }
 
+    /// Sets whether a second attempt is sent where the first takes long, and when.
+    #[cfg(feature = "hedging")]
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Gives each of its attempts its time once more whenever it makes progress, for so long in all.
     /// [`Duration::MAX`] for as long as there is progress: then only a [`deadline`](Self::deadline) bounds
     /// how long a worker can hold the task that says it makes some, and makes none.
@@ -149,6 +163,61 @@ impl TaskOptions {
     pub const fn attempt_max(mut self, longest: Duration) -> Self {
         self.attempt_max = Some(longest);
         self
+    }
+}
+
+/// When a task that takes long is *hedged*: one more attempt of it is sent to another worker, the first answer
+/// counts, and the other attempt is withdrawn.
+///
+/// Only for tasks that may run twice at the same time. A second attempt takes room that nothing else could
+/// use, and is one of a few, by [`Config::hedge_budget`](crate::Config::hedge_budget) and
+/// [`Config::hedges_max`](crate::Config::hedges_max). A task with a key is never hedged, nor one that may have
+/// ended a link. The rules are in `docs/SCHEDULING.md`.
+#[cfg(feature = "hedging")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Hedge {
+    /// After how many nanoseconds; zero for the quantile.
+    after: u64,
+}
+
+#[cfg(feature = "hedging")]
+impl Hedge {
+    /// Once an attempt has been under way for longer than 95 of 100 tasks take that are hedged in its queue.
+    /// Not before 20 of them are done.
+    pub const fn after_p95() -> Self {
+        Self { after: 0 }
+    }
+
+    /// Once an attempt has been under way for so long. Zero counts as 1 ns.
+    pub const fn after(span: Duration) -> Self {
+        let after = crate::time::nanos(span);
+        Self { after: if after == 0 { 1 } else { after } }
+    }
+
+    /// Never, whatever its queue has.
+    pub const fn never() -> Self {
+        Self { after: u64::MAX }
+    }
+
+    /// Whether there is a time at all.
+    pub(crate) const fn is_ever(self) -> bool {
+        self.after != u64::MAX
+    }
+
+    /// Returns after how long, where that is a set time; `None` for the 95th percentile.
+    pub const fn span(self) -> Option<Duration> {
+        match self.after {
+            0 => None,
+            u64::MAX => Some(Duration::MAX),
+            after => Some(Duration::from_nanos(after)),
+        }
+    }
+
+    /// Returns the same in nanoseconds.
+    pub(crate) const fn nanos(self) -> Option<u64> {
+        if self.after == 0 { None } else { Some(self.after) }
     }
 }
 

@@ -9,6 +9,8 @@ use core::time::Duration;
 pub use set::{QueueSet, SETS_MAX};
 
 use crate::config::ConfigError;
+#[cfg(feature = "hedging")]
+use crate::options::Hedge;
 use crate::time::Instant;
 
 /// How many queues a pool has at most.
@@ -133,14 +135,18 @@ pub struct QueueOptions {
     /// Its share of what its class sends, beside the other queues of that class with something to send:
     /// one of weight 3 sends three times as many as one of weight 1. From 1 to 1000; default 1.
     pub weight: u16,
-    /// How many of its tasks workers hold at once, at most. At least 1; `None`, the default, for no limit
-    /// but that of the workers.
+    /// How many of its tasks workers hold at once, at most; one that two workers hold counts twice. At least 1;
+    /// `None`, the default, for no limit but that of the workers.
     pub in_flight_max: Option<u32>,
     /// How many are sent in a time, at most: retries and other sends of the same task included. `None`,
     /// the default, for no limit.
     pub rate: Option<Rate>,
     /// Whether it sends nothing until it is resumed. Default false.
     pub is_paused: bool,
+    /// Whether a second attempt of its tasks is sent where the first takes long, and when, for those that do
+    /// not say so themselves. `None`, the default, for never.
+    #[cfg(feature = "hedging")]
+    pub hedge: Option<Hedge>,
 }
 
 /// The greatest weight.
@@ -153,7 +159,23 @@ impl QueueOptions {
     /// Makes the options of a queue with nothing special.
     pub const fn new() -> Self {
         let class = Class::Normal;
-        Self { class, weight: 1, in_flight_max: None, rate: None, is_paused: false }
+        Self {
+            class,
+            weight: 1,
+            in_flight_max: None,
+            rate: None,
+            is_paused: false,
+            #[cfg(feature = "hedging")]
+            hedge: None,
+        }
+    }
+
+    /// Sets whether a second attempt of its tasks is sent where the first takes long, and when.
+    #[cfg(feature = "hedging")]
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
+        self
     }
 
     /// Sets how urgent it is.

@@ -8,7 +8,7 @@ mod pair;
 
 use chargehand_core::{Heap, Inline};
 
-use pair::{Pair, random_config};
+use pair::{Dice, Pair, random_config};
 use rng::Rng;
 
 /// How many steps follow from one input at most.
@@ -18,12 +18,13 @@ const STEPS_MAX: usize = 2_000;
 pub fn scheduler(data: &[u8]) {
     let Some((&size, rest)) = data.split_first() else { return };
     let rng = Rng::new(rest);
+    const NONE: Dice = Dice { extra: None, hedging: None };
     let again = "the bytes that the fuzzer has kept".to_owned();
     match size % 4 {
-        0 => run(Pair::with(again, rng, random_config, None, Inline::<1, 1>::new(), (1, 1))),
-        1 => run(Pair::with(again, rng, random_config, None, Inline::<3, 2>::new(), (3, 2))),
-        2 => run(Pair::with(again, rng, random_config, None, Heap::with_capacity(6, 5), (6, 5))),
-        _ => run(Pair::with(again, rng, random_config, None, Heap::with_capacity(12, 4), (12, 4))),
+        0 => run(Pair::with(again, rng, random_config, NONE, Inline::<1, 1>::new(), (1, 1))),
+        1 => run(Pair::with(again, rng, random_config, NONE, Inline::<3, 2>::new(), (3, 2))),
+        2 => run(Pair::with(again, rng, random_config, NONE, Heap::with_capacity(6, 5), (6, 5))),
+        _ => run(Pair::with(again, rng, random_config, NONE, Heap::with_capacity(12, 4), (12, 4))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chargehand::core::ledger::Ledger as Spans;
 use serde::{Serialize, Serializer};
 
-use chargehand::{Ledger, Outcomes, Pool, Source, TaskError, TaskKey, TaskOptions};
+use chargehand::{Hedge, Ledger, Outcomes, Pool, Source, TaskError, TaskKey, TaskOptions};
 
 use crate::dice::Dice;
 use crate::oracle::Reply;
@@ -98,6 +98,10 @@ impl Job {
             let queue = pool.queue(&name_of_queue(self.plan.queue));
             options = options.queue(queue.expect("it is one of the pool's"));
         }
+        if let Some(after) = self.plan.hedge {
+            let p95 = after.is_zero();
+            options = options.hedge(if p95 { Hedge::after_p95() } else { Hedge::after(after) });
+        }
         match self.plan.key {
             Some((key, at_once)) => options.key(TaskKey::from(key).at_once(at_once)),
             None => options,
@@ -123,10 +127,13 @@ impl Job {
         self.stage.oracle().on_accepted(id, self.stage.now(), None, self.plan.deadline);
     }
 
-    /// Tells of whose key it is, where one of that goes at a time: on a wire it is seen before it is accepted.
+    /// Tells that it may be sent to two workers at once, and of whose key it is, where one of that goes at a time: on a wire it is seen before it is accepted.
     fn note_key(&self, id: u64) {
         if let Some((key, 1)) = self.plan.key {
             self.stage.oracle().on_keyed(id, key);
+        }
+        if self.plan.hedge.is_some() {
+            self.stage.oracle().on_hedged(id);
         }
     }
 

@@ -105,6 +105,10 @@ struct Request {
     accepted_at: Duration,
     /// Its key, where one task of that goes at a time.
     key: Option<u64>,
+    /// It may be sent to two workers at once.
+    is_hedged: bool,
+    /// One of two answered, and the other has no place at its worker any more.
+    is_settled: bool,
 }
 
 /// Who asked for a request.
@@ -152,7 +156,7 @@ fn is_throttled(body: &[u8]) -> bool {
 
 /// Whether it says that of the task's key.
 fn is_of_key(body: &[u8]) -> bool {
-    matches!(body, [0xff, flags, ..] if flags & 12 == 12)
+    matches!(body, [0xff, flags, ..] if flags & 0b1100 == 0b1100)
 }
 
 /// Returns the number that a request begins with.
@@ -162,7 +166,7 @@ pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
 
 impl Oracle {
     pub(crate) fn new(rules: Rules, service: Service) -> Self {
-        Self { rules, service, ..Self::default() }
+        Self { service, rules, ..Self::default() }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -249,6 +253,13 @@ impl Oracle {
         if latest.is_some() {
             self.count("sent again");
         }
+        let request = &self.requests[&id];
+        let is_live = |sending: &Sending| {
+            sending.answered.is_none() && sending.cancelled.is_none() && !sending.is_left
+        };
+        if request.sendings.iter().any(|sending| is_same(&sending) && is_live(sending)) {
+            self.count("sent to a second worker");
+        }
         self.check_withdrawn(&name, (epoch, task));
         self.check_key(at, id);
         self.check_pause(at, id, self.requests[&id].key);
@@ -277,12 +288,21 @@ impl Oracle {
     fn check_withdrawn(&mut self, name: &(String, u64), of: (u32, TaskId)) {
         let Some(link) = self.links.get(name).filter(|link| !link.is_over) else { return };
         let given_up = link.held.iter().find(|held| {
+            let is_live = |sending: &Sending| {
+                sending.answered.is_none() && sending.cancelled.is_none() && !sending.is_left
+            };
             let request = &self.requests[&held.id];
             let here = &request.sendings[held.at];
             let is_later = |other: &Sending| {
                 (other.epoch, other.task) == (here.epoch, here.task) && other.attempt > here.attempt
             };
-            (here.epoch, here.task) != of && request.sendings.iter().any(is_later)
+            let mut later = request.sendings.iter().filter(|other| is_later(other));
+            // Of one that may be at two workers, a third one says so.
+            let is_given_up = match request.is_hedged {
+                true => later.filter(|other| is_live(other)).count() > 1,
+                false => later.next().is_some(),
+            };
+            (here.epoch, here.task) != of && is_given_up
         });
         if let Some(&Held { id, at }) = given_up {
             let attempt = self.requests[&id].sendings[at].attempt;
@@ -298,7 +318,7 @@ impl Oracle {
         let Some(link) = self.links.get(name) else { return };
         let is_open = |held: &&Held| {
             let request = &self.requests[&held.id];
-            request.outcomes == 0 && request.caller != Caller::Gone
+            request.outcomes == 0 && request.caller != Caller::Gone && !request.is_settled
         };
         let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
         for held in oldest.copied().collect::<Vec<Held>>() {
@@ -359,6 +379,9 @@ impl Oracle {
             Verdict::Returned => Answered::Returned,
         };
         request.sendings[held.at].answered = Some((answered, at));
+        request.is_settled |=
+            request.is_hedged && verdict == Verdict::Done && answered == Answered::Useful;
+        let is_settled = request.is_settled;
         let (key, sending) = (request.key, &request.sendings[held.at]);
         // One that may have been given up, and the word of it waits for its wire, says nothing.
         let is_in_time = at < sending.sent + self.rules.attempt_timeout && sending.may_have_begun;
@@ -367,6 +390,9 @@ impl Oracle {
         }
         let is_counted = answered == Answered::Unusable || verdict == Verdict::Failed;
         self.failures += u32::from(is_counted);
+        if is_settled {
+            self.make_room(held.id);
+        }
     }
 
     /// A worker begins a request. Returns which of its sendings that is.
@@ -428,6 +454,7 @@ impl Oracle {
             };
             self.counts.ended -= u64::from(request.outcomes);
             (request.outcomes, request.failures, request.unusable) = (0, 0, 0);
+            request.is_settled = false;
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct PoolPlan {
     pub(crate) queues: Vec<QueuePlan>,
     /// How long a worker whose link broke is waited for.
     pub(crate) grace: Duration,
+    /// How many second attempts there may be at once, and for a thousand other sends.
+    pub(crate) hedges: (u32, u16),
 }
 
 /// How the pool judges its workers.
@@ -257,6 +259,8 @@ pub(crate) struct JobPlan {
     pub(crate) queue: usize,
     /// The key of its tasks, and how many of that go at once.
     pub(crate) key: Option<(u64, u32)>,
+    /// A second attempt is sent after so long; zero for as long as most take.
+    pub(crate) hedge: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,6 +345,7 @@ impl Plan {
             }
         }
         served::draw(&mut Dice::new(seed ^ 0x0073_6572_7665), &pool, &mut parts);
+        draw_hedges(&mut Dice::new(seed ^ 0x0068_6564_6765), &mut pool, &mut parts);
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -471,6 +476,20 @@ fn draw_queues(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut Vec<Part>) {
     }
 }
 
+/// Has some jobs be hedged, or none. Drawn apart, and at the end, as the queues are.
+fn draw_hedges(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut [Part]) {
+    if dice.percent(60) {
+        return;
+    }
+    pool.hedges = (dice.one_of(&[1, 3, 64]), dice.one_of(&[20, 1000]));
+    for part in parts {
+        if let Part::Job(job) = part {
+            let after = Duration::from_millis(dice.one_of(&[0, 1, 10, 70]));
+            job.hedge = (dice.percent(60) && job.key.is_none()).then_some(after);
+        }
+    }
+}
+
 /// How much of one kind of fault there is in a run: half of the time none.
 fn rate(swarm: &mut Dice) -> u64 {
     swarm.one_of(&[0, 0, 0, 0, 3, 3, 6, 40])
@@ -508,6 +527,7 @@ impl PoolPlan {
             in_process: dice.percent(15).then(|| dice.one_of(&[1, 3])),
             queues: Vec::new(),
             grace: Duration::ZERO,
+            hedges: (64, 20),
         }
     }
 }
@@ -586,6 +606,7 @@ impl JobPlan {
             is_poison: dice.percent(15),
             queue: 0,
             key: None,
+            hedge: None,
         }
     }
 }

@@ -188,7 +188,10 @@ fn check_stats(stage: &Shared, stats: &PoolStats) {
     let open = tasks.waiting + tasks.resting + tasks.in_flight;
     let is_sum = tasks.submitted == settled + u64::from(open);
     let held: u32 = stats.workers.iter().map(|worker| worker.stats.in_flight).sum();
-    if !is_sum || (held != tasks.in_flight && !stats.workers.is_empty()) {
+    // Those that two workers hold count once.
+    let twice = u32::try_from(tasks.hedged).unwrap_or(u32::MAX).min(tasks.in_flight);
+    let is_held = (tasks.in_flight..=tasks.in_flight + twice).contains(&held);
+    if !is_sum || (!is_held && !stats.workers.is_empty()) {
         stage.oracle().found(|| format!("figures that do not add up: {stats:?}"));
     }
 }
@@ -300,6 +303,8 @@ fn set(
         config.trust_initial = plan.trust_initial;
         config.connect_timeout = CONNECT_TIMEOUT;
         config.grace = plan.grace;
+        config.hedges_max = plan.hedges.0;
+        config.hedge_budget.per_thousand = plan.hedges.1;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;
@@ -589,6 +594,7 @@ const fn name_of(event: &PoolEvent) -> &'static str {
         PoolEvent::Suspended { .. } => "told: suspended",
         PoolEvent::Gone { .. } => "told: gone",
         PoolEvent::Retried { .. } => "told: retried",
+        PoolEvent::Hedged { .. } => "told: hedged",
         PoolEvent::TurnedAway { .. } => "told: turned away",
         PoolEvent::Missed { .. } => "told: missed",
         _ => "told: something else",

@@ -140,7 +140,7 @@ impl Oracle {
         let interval = 1_000_000_000_u128.div_ceil(u128::from(rate));
         let is_fast = (1..)
             .zip(sends.iter().rev())
-            .any(|(count, &since)| count > slack + (at - since).as_nanos() / interval);
+            .any(|(count, &since)| count > slack + at.saturating_sub(since).as_nanos() / interval);
         if is_fast {
             self.found(|| format!("{name} was sent more than it may have: {wants:?}"));
         }

@@ -8,7 +8,7 @@ use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
+use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId, Verdict};
 
 use super::dialect::Speech;
 use super::handshake::whole_millis;
@@ -149,6 +149,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
             SendError::Over(reason) => self.hear_out(link, reason),
+            SendError::Unfit { task, .. } if self.second_at(link, task).is_some() => {
+                // It fits the worker that has the first attempt, which may be done there.
+                let attempt = self.second_at(link, task).expect("just seen");
+                let verdict = Verdict::Returned;
+                let event = Event::Replied { link, task, attempt, verdict };
+                self.settled &= self.scheduler.handle_event(self.now, event).is_err();
+            }
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -157,6 +164,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
+    }
+
+    /// Returns the number of a task's second attempt, if a link's worker has it.
+    fn second_at(&self, link: Link, task: TaskId) -> Option<u16> {
+        let (worker, attempt) = self.scheduler.second_holder(task)?;
+        (worker == link.worker()).then_some(attempt)
     }
 
     /// Ends a link that nothing can be sent on any more, once what lies in its wire is read: the worker may
@@ -394,6 +407,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
+        if self.scheduler.second_holder(task) == Some((link.worker(), attempt)) {
+            self.meter.on_hedged(task, self.now);
+            return self.events.tell(|| PoolEvent::Hedged { task, height, attempt, peer });
+        }
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }
 

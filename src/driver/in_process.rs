@@ -4,13 +4,13 @@ use core::mem;
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Event, EventError, Link, Offer};
+use chargehand_core::{Event, EventError, Link, Offer, TaskId};
 
-use super::Driver;
 use super::outgoing::Outgoing;
 use super::task::TaskPayload;
 use super::type_check::AnswerSink;
 use super::workers::LinkState;
+use super::{Driver, Scheduler};
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
 use crate::link::schema::Wanted;
@@ -45,22 +45,39 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 };
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
                 let limits = &self.limits.decode;
-                entry.run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
+                let run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
                 #[cfg(feature = "tracing")]
                 if let Some(traced) = self.traces.handing.take() {
-                    hands.trace(entry.run, traced);
+                    hands.trace(run, traced);
+                }
+                if attempt > 1 && is_second(&self.scheduler, link, task, attempt) {
+                    self.note_second(Attempt { task, attempt }, run);
+                } else {
+                    entry.run = run;
                 }
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {
-                let run = self.tasks[task.slot() as usize].run;
-                hands.withdraw(run, Attempt { task, attempt });
+                let attempt = Attempt { task, attempt };
+                let second = self.second_runs.iter().find(|(second, _)| *second == attempt);
+                let run = second.map_or(self.tasks[task.slot() as usize].run, |&(_, run)| run);
+                hands.withdraw(run, attempt);
             }
             // It lives as long as we do. A handler that hangs is found by its attempt's deadline.
             Outgoing::Ping => {
                 let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
             }
         }
+    }
+
+    /// Keeps the number of a second attempt's run. Those that are over are thrown out first.
+    fn note_second(&mut self, attempt: Attempt, run: u32) {
+        let scheduler = &self.scheduler;
+        self.second_runs.retain(|(Attempt { task, attempt }, _)| {
+            let holders = [scheduler.holder(*task), scheduler.second_holder(*task)];
+            holders.into_iter().flatten().any(|(_, live)| live == *attempt)
+        });
+        self.second_runs.push((attempt, run));
     }
 
     /// Goes on with the handlers that were woken. Returns whether any has ended.
@@ -138,4 +155,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
     }
+}
+
+/// Whether an attempt is sent beside another one of its task.
+fn is_second(scheduler: &Scheduler, link: Link, task: TaskId, attempt: u16) -> bool {
+    scheduler.second_holder(task) == Some((link.worker(), attempt))
 }

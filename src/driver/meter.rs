@@ -27,6 +27,8 @@ const PATTERN_BYTES_MAX: usize = 256;
 const EXAMPLE_BYTES_MAX: usize = 1024;
 /// Stands for a time that is not known, or has not come.
 const NEVER: Instant = Instant::FAR_FUTURE;
+/// In place of a worker's slot.
+const NOBODY: u32 = u32::MAX;
 
 /// What a driver measures; nothing until it is switched on.
 #[derive(Debug, Default)]
@@ -152,6 +154,16 @@ impl Meter {
         }
     }
 
+    /// A second attempt of a task is sent. From here on it is not measured: what is known of it by its slot is
+    /// about one of them.
+    pub(crate) fn on_hedged(&mut self, task: TaskId, now: Instant) {
+        if let Some(measuring) = &mut self.0 {
+            let TaskTime { worker, .. } = measuring.times[task.slot() as usize];
+            measuring.leave(worker, task.slot(), now);
+            measuring.times[task.slot() as usize] = TaskTime { at: NEVER, worker: NOBODY };
+        }
+    }
+
     /// A worker has ended an attempt with a failure, or with an answer of no use.
     pub(crate) fn on_failure(&mut self, task: TaskId, now: Instant) {
         if let Some(measuring) = &mut self.0 {
@@ -162,7 +174,10 @@ impl Meter {
     /// A worker does not hold a task any more, and has not answered it.
     pub(crate) fn on_withdrawn(&mut self, worker: u32, task: TaskId, now: Instant) {
         if let Some(measuring) = &mut self.0 {
-            measuring.leave(worker, task.slot(), now);
+            // Not of one that was sent to two workers, nor of the next task in its slot.
+            if measuring.times[task.slot() as usize].worker == worker {
+                measuring.leave(worker, task.slot(), now);
+            }
         }
     }
 

@@ -86,7 +86,7 @@ use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::events::PoolEvent;
-use crate::handler::in_process::Ended;
+use crate::handler::in_process::{Attempt, Ended};
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -215,6 +215,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     budget: usize,
     /// What handlers in this process ended with, on its way to the scheduler.
     ended: Vec<Ended>,
+    /// Second attempts in this process, and the numbers that their workers gave them.
+    second_runs: Vec<(Attempt, u32)>,
     finished: bool,
 }
 

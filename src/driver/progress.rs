@@ -128,5 +128,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
 fn is_live(scheduler: &super::Scheduler, said: &ProgressNote) -> bool {
     let Progress { task, attempt, .. } = said.progress;
-    scheduler.holder(task) == Some((said.link.worker(), attempt))
+    let holder = Some((said.link.worker(), attempt));
+    scheduler.holder(task) == holder || scheduler.second_holder(task) == holder
 }

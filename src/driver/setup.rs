@@ -139,13 +139,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             settled: false,
             budget: 0,
             ended: Vec::new(),
+            second_runs: Vec::new(),
             finished: false,
             ready,
         };
         #[cfg(feature = "record")]
         if let Some(output) = setup.record {
             let limits = &driver.limits;
-            driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
+            let slots = slots_of(limits, &config);
+            driver.scheduler.record(output, slots, limits.workers_max, queues);
         }
         driver.add_all(workers);
         Ok(driver)
@@ -159,12 +161,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 }
 
+/// Returns how many task slots the scheduler has: those of second attempts included.
+fn slots_of(limits: &Limits, config: &Config) -> u32 {
+    limits.tasks_max.saturating_add(config.hedges_max)
+}
+
 fn scheduler(
     limits: &Limits,
     config: Config,
     queues: Option<&[QueueOptions]>,
 ) -> Result<Scheduler, ConfigError> {
-    let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+    let storage = Heap::with_capacity(slots_of(limits, &config), limits.workers_max);
     match queues {
         None => Scheduler::new(storage, config),
         Some(queues) => Scheduler::with_queues(storage, config, queues),

@@ -73,7 +73,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Measures, and tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
-        self.meter.on_sent(link, task, attempt, self.now);
+        if self.scheduler.second_holder(task).is_none() {
+            self.meter.on_sent(link, task, attempt, self.now);
+        }
         if !self.wants_starts {
             return; // Nobody else wants to know.
         }

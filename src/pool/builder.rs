@@ -18,6 +18,9 @@ use crate::link::reason::BoxError;
 use crate::options::{Window, WorkerOptions};
 use crate::seed::{drawn, mixed};
 
+/// How many second attempts may be under way at once: far more than the budget lets be sent in a while.
+const HEDGES_MAX: u32 = 64;
+
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Timer, K: Kind> {
@@ -28,7 +31,8 @@ pub struct Builder<T: Timer, K: Kind> {
 impl<T: Timer, K: Kind> Builder<T, K> {
     pub(crate) fn new(timer: T) -> Self {
         let seed = drawn();
-        let config = Config::new(seed.unwrap_or(0));
+        let mut config = Config::new(seed.unwrap_or(0));
+        config.hedges_max = HEDGES_MAX;
         let (limits, workers, listeners) = (Limits::new(), Vec::new(), Vec::new());
         let setup = Setup {
             timer,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// By which a record is known.
 pub(super) const FORMAT: &str = "chargehand record";
 /// Raised with each change to what the lines are.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The first line, as far as it is the same in every version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,7 +27,8 @@ pub(super) struct Title {
 pub(super) struct Head {
     #[serde(flatten)]
     pub(super) title: Title,
-    pub(super) tasks_max: u32,
+    /// Those of second attempts included.
+    pub(super) slots: u32,
     pub(super) workers_max: u32,
     /// What is special about the pool's queues, if anything is.
     pub(super) queues: Option<Vec<QueueOptions>>,

@@ -109,7 +109,7 @@ impl<R: BufRead> Replay<R> {
         }
         let head: Head =
             serde_json::from_slice(first).map_err(|why| damaged(1, why.to_string()))?;
-        let sizes = (head.tasks_max, head.workers_max);
+        let sizes = (head.slots, head.workers_max);
         if sizes.0.max(sizes.1) > SLOTS_MAX {
             return Err(damaged(
                 1,

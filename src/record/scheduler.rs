@@ -53,12 +53,12 @@ impl Scheduler {
     pub(crate) fn record(
         &mut self,
         output: Output,
-        tasks_max: u32,
+        slots: u32,
         workers_max: u32,
         queues: Option<Vec<QueueOptions>>,
     ) {
         let title = Title { format: FORMAT.into(), version: VERSION };
-        let head = Head { title, tasks_max, workers_max, queues, config: self.inner.config() };
+        let head = Head { title, slots, workers_max, queues, config: self.inner.config() };
         let mut tape = Tape { output, sum: Sum::new() };
         if tape.write(&head).is_ok() {
             self.tape = Some(tape);

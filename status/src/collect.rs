@@ -397,6 +397,7 @@ fn kind_of(event: &PoolEvent) -> &'static str {
         PoolEvent::TurnedAway { .. } => "turned_away",
         PoolEvent::AcceptFailed { .. } => "accept_failed",
         PoolEvent::Retried { .. } => "retried",
+        PoolEvent::Hedged { .. } => "hedged",
         PoolEvent::Suspended { .. } => "suspended",
         PoolEvent::Gone { .. } => "gone",
         PoolEvent::CallbackPanicked { .. } => "callback_panicked",

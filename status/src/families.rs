@@ -137,6 +137,12 @@ fn of_tasks(measures: &Measures) -> Vec<Family> {
         open,
         Family::new("chargehand_attempts_sent", "Attempts sent to workers.")
             .plain(Counter(tasks.sent)),
+        Family::new(
+            "chargehand_attempts_hedged",
+            "Second attempts of tasks that took long, and those that were done first.",
+        )
+        .by("how", "sent", Counter(tasks.hedged))
+        .by("how", "first", Counter(tasks.hedge_wins)),
         Family::new("chargehand_attempts_resent", "Attempts that were not their task's first.")
             .plain(Counter(tasks.resent)),
         ended,

@@ -6,11 +6,12 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
-use chargehand::{Pool, Worker};
+use chargehand::{Hedge, Pool, TaskOptions, Worker};
 use futures_util::{FutureExt, StreamExt};
 
 use super::show;
@@ -37,6 +38,12 @@ const HEIGHTS: u32 = 1000;
 /// How much of what the workers can do comes as single calls.
 const UTILISATION: f64 = 0.7;
 const ARRIVALS_SECONDS: u32 = 4;
+/// One attempt in so many, whatever it is of, takes so many times as long, where there are stragglers.
+const STRAGGLER_IN: u64 = 200;
+const STRAGGLES: u32 = 100;
+/// How much of what the workers can do comes as calls where some are hedged: there is room for that.
+const HEDGED_UTILISATION: f64 = 0.3;
+const HEDGED_SECONDS: u32 = 8;
 
 pub(crate) fn run(options: &Options) -> Vec<Record> {
     let launcher = options.launcher();
@@ -58,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Vec<Record> {
             for window in WINDOWS {
                 let launcher = &launcher;
                 contest.add(format!("window {window}"), None, move || {
-                    let mut sleepers = launcher.side(&Side::Sleepers { workers: WORKERS, slow });
+                    let sleepers = Side::Sleepers { workers: WORKERS, slow, stragglers: false };
+                    let mut sleepers = launcher.side(&sleepers);
                     let addresses = sleepers.told();
                     launcher.side(&Side::Mixed { addresses, window, slow, load }).told()
                 });
@@ -66,11 +74,33 @@ pub(crate) fn run(options: &Options) -> Vec<Record> {
             records.extend(show(&name, &contest, MIXED, options));
         }
     }
+    records.extend(run_hedged(options));
     records
 }
 
+/// Short calls, of which some meet a worker that is held up at that moment: with second attempts and without.
+fn run_hedged(options: &Options) -> Vec<Record> {
+    let name = "short calls, one attempt in 200 takes 100 times as long";
+    if !options.wants(name) {
+        return Vec::new();
+    }
+    let launcher = &options.launcher();
+    let mut contest = Contest::new(SECTION, name);
+    for (label, hedge) in [("once", false), ("hedged after p95", true)] {
+        contest.add(label.to_owned(), None, move || {
+            let sleepers = Side::Sleepers { workers: WORKERS, slow: false, stragglers: true };
+            let mut sleepers = launcher.side(&sleepers);
+            let addresses = sleepers.told();
+            let load =
+                MixedLoad::Hedged { rate: hedged_arrivals(), seconds: HEDGED_SECONDS, hedge };
+            launcher.side(&Side::Mixed { addresses, window: 1, slow: false, load }).told()
+        });
+    }
+    show(name, &contest, MIXED, options)
+}
+
 /// Serves as so many workers, each with one task at a time.
-pub(crate) fn work(workers: u32, slow: bool) {
+pub(crate) fn work(workers: u32, slow: bool, stragglers: bool) {
     end_with_standard_input();
     // Its timers are finer than a millisecond.
     Smol::block_on(async {
@@ -80,9 +110,15 @@ pub(crate) fn work(workers: u32, slow: bool) {
             let (listener, address) = <Smol as Runtime>::bind().await;
             addresses.push(address);
             let factor = if slow && number == 0 { SLOWNESS } else { 1 };
-            let handler = move |height: u64| async move {
-                sleep(runtime, duration(height) * factor).await;
-                Ok::<_, Infallible>(height)
+            // Each attempt has its own luck: a second one of the same task is as likely to take long.
+            let luck = Arc::new(AtomicU64::new(u64::from(number) << 32));
+            let handler = move |height: u64| {
+                let luck = luck.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    let span = if stragglers { straggling(luck) } else { duration(height) };
+                    sleep(runtime, span * factor).await;
+                    Ok::<_, Infallible>(height)
+                }
             };
             let worker = Worker::new(runtime, handler).concurrency(1);
             Smol::spawn(worker.serve(TcpListener::new(listener)).map(drop));
@@ -105,7 +141,12 @@ pub(crate) fn manage(addresses: &[String], window: u16, slow: bool, load: MixedL
         until_up(runtime, &pool, WORKERS).await;
         let figures = match load {
             MixedLoad::Range(heights) => makespan(&pool, heights, slow).await,
-            MixedLoad::Arrivals { rate, seconds } => waiting(runtime, &pool, rate, seconds).await,
+            MixedLoad::Arrivals { rate, seconds } => {
+                waiting(runtime, &pool, rate, seconds, duration).await
+            }
+            MixedLoad::Hedged { rate, seconds, hedge } => {
+                hedged(runtime, &pool, rate, seconds, hedge).await
+            }
         };
         say(&figures);
         std::process::exit(0);
@@ -127,7 +168,13 @@ async fn makespan(pool: &Pool, heights: u32, slow: bool) -> Figures {
 }
 
 /// Calls by chance, and returns how long the short ones waited.
-async fn waiting(runtime: Smol, pool: &Pool, rate: f64, seconds: u32) -> Figures {
+async fn waiting(
+    runtime: Smol,
+    pool: &Pool,
+    rate: f64,
+    seconds: u32,
+    duration: fn(u64) -> Duration,
+) -> Figures {
     let meter = Arc::new(Meter::new(true));
     let (begun, end) = (Instant::now(), Duration::from_secs(seconds.into()));
     let mut random = Random(1);
@@ -151,6 +198,29 @@ async fn waiting(runtime: Smol, pool: &Pool, rate: f64, seconds: u32) -> Figures
         sleep(runtime, Duration::from_millis(5)).await;
     }
     meter.quantiles()
+}
+
+/// Short calls by chance, with second attempts or without.
+async fn hedged(runtime: Smol, pool: &Pool, rate: f64, seconds: u32, hedge: bool) -> Figures {
+    let hedge = if hedge { Hedge::after_p95() } else { Hedge::never() };
+    let calls = pool.with(TaskOptions::new().hedge(hedge));
+    let mut figures = waiting(runtime, &calls, rate, seconds, |_| SHORT).await;
+    let tasks = pool.stats().await.expect("it lives").tasks;
+    let more = as_f64(tasks.sent - tasks.submitted) * 100.0 / as_f64(tasks.submitted);
+    figures.insert("more".to_owned(), more);
+    figures
+}
+
+/// Returns how long an attempt takes that has this luck.
+fn straggling(luck: u64) -> Duration {
+    let is_straggler = Random(luck).next() % STRAGGLER_IN == 0;
+    if is_straggler { SHORT * STRAGGLES } else { SHORT }
+}
+
+/// Returns the short calls of one second, where some attempts take long.
+fn hedged_arrivals() -> f64 {
+    let mean = SHORT.as_secs_f64() * (1.0 + f64::from(STRAGGLES) / as_f64(STRAGGLER_IN));
+    HEDGED_UTILISATION * speed(false) / mean
 }
 
 /// Returns how long a height takes: always the same.
@@ -197,6 +267,15 @@ mod tests {
     fn one_task_in_twenty_is_long() {
         let long = (1..=100_000).filter(|height| duration(*height) == LONG).count();
         assert!((4_800..5_200).contains(&long), "{long}");
+    }
+
+    #[test]
+    fn one_attempt_in_two_hundred_straggles_at_every_worker() {
+        for worker in 0..u64::from(WORKERS) {
+            let luck = worker << 32..(worker << 32) + 100_000;
+            let long = luck.filter(|&luck| straggling(luck) > SHORT).count();
+            assert!((430..570).contains(&long), "{long} at worker {worker}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn be(side: Side, allocated: Option<fn() -> usize>) {
         Side::Crowd { transport, links, address } => crowd::run(transport, links, &address),
         Side::Queue { tasks } => memory::queue(tasks, allocated),
         Side::Range { spec, address, seconds } => memory::range(spec, &address, seconds, allocated),
-        Side::Sleepers { workers, slow } => mixed::work(workers, slow),
+        Side::Sleepers { workers, slow, stragglers } => mixed::work(workers, slow, stragglers),
         Side::Mixed { addresses, window, slow, load } => {
             mixed::manage(&addresses, window, slow, load);
         }

@@ -123,7 +123,7 @@ pub(super) fn workers(page: &Page) -> String {
         let name = printable(it.identity.as_ref().unwrap_or(&it.peer));
         let flight = format!("{}/{}", it.in_flight, it.window);
         let notes = it.why.clone().into_iter().chain(it.served());
-        let why: String = notes.map(|note| format!("  {}", printable(&note))).collect();
+        let why = notes.fold(String::new(), |text, note| format!("{text}  {}", printable(&note)));
         let _ = writeln!(
             text,
             "{:<8} {name:<28} {:<11} {flight:>9} {:>8} {:>10} {:>8} {:>6} {:>8}{why}",

@@ -25,6 +25,9 @@ pub(super) enum Blame {
 impl SchedulerMut<'_> {
     /// Queues a task again whose attempt has no answer, unless it was the last that it may have.
     pub(super) fn give_back(&mut self, task: u32, blame: Blame) {
+        if self.goes_on(task, blame) {
+            return;
+        }
         let slot = &mut self.tasks[task as usize];
         slot.losses += u16::from(blame != Blame::Nobody && !planted("a loss is not counted"));
         slot.is_suspect |= blame == Blame::Suspect;
@@ -63,6 +66,7 @@ impl SchedulerMut<'_> {
             self.put_down_queued(task);
             let had_begun = self.had_begun(task, suspects > 0, is_blamed);
             self.put_down_kept(worker, task);
+            self.put_down_hedged(worker, task);
             let blame = if had_begun { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);
             self.give_back(task, blame);
@@ -131,14 +135,18 @@ impl SchedulerMut<'_> {
     /// Takes a task in flight from its worker, and returns the action that tells the worker.
     pub(super) fn end(&mut self, worker: u32, task: u32) -> Action {
         let link = self.take_back(worker, task);
-        let slot = &self.tasks[task as usize];
-        Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
+        let (id, attempt) =
+            (self.state.named(self.tasks, task), self.tasks[task as usize].attempts);
+        Action::Withdraw { link, task: id, attempt }
     }
 
     /// Goes on with a task whose handler failed: tries it again later, or ends it where no retry is left
     /// or of use.
     pub(super) fn on_task_failed(&mut self, task: u32, is_permanent: bool) {
         let may_retry = self.may_retry();
+        if self.fails_on(task, is_permanent) {
+            return;
+        }
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;
         // It was answered, so it does not end links.

@@ -60,6 +60,12 @@ impl SchedulerState {
         self.least_loaded(workers, line.groups, NONE, false)
     }
 
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) const fn is_done_within(&self, _: &[WorkerSlot], _: u32, _: u64) -> bool {
+        true
+    }
+
     #[inline]
     pub(super) const fn may_send_new(&self, _: &[WorkerSlot]) -> bool {
         true
@@ -95,6 +101,10 @@ impl SchedulerMut<'_> {
 
     #[inline]
     pub(super) fn note_sent(&mut self, _: u32, _: u32) {}
+
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn retime(&mut self, _: u32, _: u32, _: u32) {}
 
     #[inline]
     pub(super) fn turn_ring(&mut self) {}

@@ -10,12 +10,13 @@
 use super::balance::CLEAN;
 use super::index::{NONE, wide};
 use super::list::{Linkage, List};
+use super::log::exp2;
 #[cfg(feature = "queues")]
 use super::queues::Line;
 use super::sets::{GROUPS, Groups};
 use super::slot::WorkerSlot;
 use super::tasks::{SchedulerMut, SchedulerState, later};
-use super::track_record::{Choosing, Laden, SPEED_BITS, TWICE, exp2, success};
+use super::track_record::{Choosing, Laden, SPEED_BITS, TWICE, success};
 use crate::config::{Choice, Policy};
 use crate::event::Action;
 use crate::time::Instant;
@@ -169,6 +170,13 @@ impl SchedulerState {
         takes
     }
 
+    /// Whether a worker that is sent a task now is expected to have done it within so many nanoseconds.
+    #[cfg(feature = "hedging")]
+    pub(super) fn is_done_within(&self, workers: &[WorkerSlot], worker: u32, span: u64) -> bool {
+        let slot = &workers[worker as usize];
+        !self.judges() || self.expected(slot, slot.held.len() + 1) <= span
+    }
+
     /// Returns the worker that a new task of a line goes to now: none where it does better to wait.
     #[cfg(feature = "queues")]
     pub(super) fn next_for_new(&self, line: &Line, workers: &[WorkerSlot]) -> Option<u32> {
@@ -207,7 +215,7 @@ impl SchedulerState {
         takes: u64,
     ) -> bool {
         let slot = &workers[worker as usize];
-        let held = u64::from(self.in_flight() - slot.held.len());
+        let held = u64::from(self.in_flight() + self.seconds() - slot.held.len());
         let speed: u128 = groups.iter().map(|group| self.choosing.speed[group]).sum();
         let speed = speed - u128::from(slot.record.speed);
         let usual = exp2(self.choosing.floor.get().unwrap_or(UNKNOWN));
@@ -352,8 +360,9 @@ impl SchedulerMut<'_> {
     /// Whether the newest task of a worker may be sent once more without coming near its last time.
     fn may_come_back(&self, slot: &WorkerSlot) -> bool {
         slot.held.tail().is_some_and(|task| {
+            let task = self.state.task_at(task);
             let slot = &self.tasks[task as usize];
-            let uncounted = slot.attempts - slot.failures - slot.losses;
+            let uncounted = self.state.sends_of(task, slot) - slot.failures - slot.losses;
             u32::from(uncounted) * 2 < u32::from(self.state.policy.resends_max)
         })
     }

@@ -10,11 +10,15 @@ use crate::time::Instant;
 pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     check_task_lists(state, tasks, workers);
     check_outcomes(state, tasks);
-    for slot in tasks {
-        check_attempts(&state.policy, slot);
+    for (task, slot) in (0..).zip(tasks).filter(|&(task, _)| !state.is_second(task)) {
+        let seconds = state.live_seconds_of(task, slot);
+        check_attempts(&state.policy, slot, state.sends_of(task, slot), seconds);
     }
     let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
-    assert!(held == u64::from(state.in_flight()), "an attempt in flight is held by nobody");
+    assert!(
+        held == u64::from(state.in_flight() + state.seconds()),
+        "an attempt in flight is held by nobody"
+    );
     super::returned::check(state, tasks, workers);
     check_worker_lists(state, workers);
     check_balance(state, workers);
@@ -47,9 +51,13 @@ fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     #[cfg(feature = "task-times")]
     super::times::check_resting(state, tasks, is(TaskState::Resting));
     let withdrawing = workers.iter().map(|worker| {
-        worker.withdrawn.check(tasks, is(TaskState::Withdrawing));
+        let mut tasks_only = 0;
+        worker.withdrawn.check(tasks, |task| {
+            is(TaskState::Withdrawing)(task);
+            tasks_only += usize::from(!state.is_second(task));
+        });
         assert!(worker.phase.is_up() || worker.withdrawn.is_empty(), "withdrawn from no link");
-        worker.withdrawn.len() as usize
+        tasks_only
     });
     let withdrawing: usize = withdrawing.sum();
     let finished = state.finished.check(tasks, |task| {
@@ -63,13 +71,14 @@ fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     let stats = state.stats();
     let used = [stats.waiting, stats.resting, stats.in_flight, stats.finished];
     let used: usize = used.iter().map(|&len| len as usize).sum();
-    assert!(used + unused == tasks.len(), "a task slot is in no list");
+    assert!(used + unused + state.seconds_max() == tasks.len(), "a task slot is in no list");
     assert!(state.room(tasks) == unused, "there is more or less room than free slots");
 }
 
 /// No task is lost and none has two outcomes.
 fn check_outcomes(state: &SchedulerState, tasks: &[TaskSlot]) {
     let stats = state.stats();
+    let tasks = &tasks[..tasks.len() - state.seconds_max()];
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
     let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
     assert!(polled & u64::from(u32::MAX) == u64::from(state.polled), "a task was lost or doubled");
@@ -81,12 +90,15 @@ fn check_outcomes(state: &SchedulerState, tasks: &[TaskSlot]) {
     assert!(stats.lost + stats.timed_out + stats.returned <= stats.sent, "more was lost than sent");
 }
 
-fn check_attempts(policy: &Policy, slot: &TaskSlot) {
-    assert!(slot.failures <= slot.attempts, "a task failed more often than it was sent");
+/// Checks what is counted of a task's attempts, of which there were `sends`.
+fn check_attempts(policy: &Policy, slot: &TaskSlot, sends: u16, seconds: u16) {
+    assert!(slot.failures <= sends, "a task failed more often than it was sent");
     let answered = slot.failures + slot.losses;
-    assert!(answered <= slot.attempts, "a task ended more attempts than it was sent");
-    let in_flight = u16::from(slot.state == TaskState::InFlight);
+    assert!(answered <= sends, "a task ended more attempts than it was sent");
+    let in_flight = u16::from(slot.state == TaskState::InFlight) + seconds;
     match slot.state {
+        #[cfg(feature = "hedging")]
+        TaskState::Second => unreachable!("no task"),
         TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return,
         TaskState::Waiting => assert!(slot.attempts == 0, "a new task was sent before"),
         // Its key is paused, and it waits for its first attempt.
@@ -98,7 +110,7 @@ fn check_attempts(policy: &Policy, slot: &TaskSlot) {
     }
     assert!(slot.losses < policy.attempts_max, "a task goes on that lost all its attempts");
     assert!(slot.failures <= slot.retries_max, "a task goes on that failed too often");
-    let bounced = slot.attempts - in_flight - answered;
+    let bounced = sends - in_flight - answered;
     assert!(bounced < policy.resends_max, "a task goes on that came back too often");
 }
 
@@ -115,7 +127,7 @@ fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     let mut latest = Instant::EPOCH;
     worker.held.check(tasks, |task| {
         let slot = &tasks[task as usize];
-        assert!(slot.state == TaskState::InFlight, "a worker holds a task that is not in flight");
+        assert!(slot.state.is_held(), "a worker holds a task that is not in flight");
         assert!(wide(slot.worker) == at, "a worker holds another's attempt");
         if !slot.is_timed() {
             assert!(latest <= slot.due, "a worker's tasks are out of order");
@@ -200,7 +212,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        let has_special =
+            slot.has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
         let is_plain = is_plain && !state.judges() && !slot.is_rated();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");

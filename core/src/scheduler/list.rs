@@ -151,6 +151,26 @@ impl<C: Linkage> List<C> {
         Some(index)
     }
 
+    /// Puts a slot in the place of one in this list, whose neighbours `links` are.
+    #[cfg(feature = "hedging")]
+    pub(super) fn replace(
+        &mut self,
+        slots: &mut [C::Slot],
+        (index, links): (u32, Neighbours),
+        by: u32,
+    ) {
+        *C::neighbours_mut(&mut slots[by as usize]) = links;
+        if self.ends.next() == index {
+            self.ends.set_next(by);
+        } else {
+            C::neighbours_mut(&mut slots[links.prev() as usize]).set_next(by);
+        }
+        match links.next() {
+            NONE => self.ends.set_prev(by),
+            next => C::neighbours_mut(&mut slots[next as usize]).set_prev(by),
+        }
+    }
+
     /// As [`push_back`](Self::push_back), for cold paths: not marked to be inlined, which saves 188 bytes
     /// of flash over all three.
     pub(super) fn append(&mut self, slots: &mut [C::Slot], index: u32) {
@@ -254,12 +274,42 @@ impl<C: Linkage> Fifo<C> {
 pub(super) struct Free<C> {
     head: Stored,
     fresh: Stored,
+    /// How many at the end are not among them.
+    #[cfg(feature = "hedging")]
+    kept: Stored,
     linkage: PhantomData<C>,
 }
 
 impl<C: Linkage> Free<C> {
     pub(super) const fn new() -> Self {
-        Self { head: narrow(NONE), fresh: 0, linkage: PhantomData }
+        Self {
+            head: narrow(NONE),
+            fresh: 0,
+            #[cfg(feature = "hedging")]
+            kept: 0,
+            linkage: PhantomData,
+        }
+    }
+
+    /// Leaves so many at the end to others.
+    #[cfg(feature = "hedging")]
+    pub(super) const fn keep(&mut self, count: u32) {
+        self.kept = narrow(count);
+    }
+
+    /// Leaves so many at the beginning to others.
+    #[cfg(feature = "hedging")]
+    pub(super) const fn begin_at(&mut self, first: u32) {
+        self.fresh = narrow(first);
+    }
+
+    /// Returns how many of `slots` there are for it and for what it gave.
+    #[inline]
+    const fn end(&self, slots: &[C::Slot]) -> usize {
+        #[cfg(feature = "hedging")]
+        return slots.len() - wide(self.kept) as usize;
+        #[cfg(not(feature = "hedging"))]
+        return slots.len();
     }
 
     #[inline]
@@ -268,7 +318,7 @@ impl<C: Linkage> Free<C> {
         if index != NONE {
             self.head = narrow(C::neighbours(&slots[index as usize]).next());
             Some(index)
-        } else if (fresh as usize) < slots.len() {
+        } else if (fresh as usize) < self.end(slots) {
             self.fresh = narrow(fresh + 1);
             Some(fresh)
         } else {
@@ -278,7 +328,7 @@ impl<C: Linkage> Free<C> {
 
     /// Returns whether none of `slots` is unused.
     pub(super) const fn is_empty(&self, slots: &[C::Slot]) -> bool {
-        wide(self.head) == NONE && self.fresh as usize >= slots.len()
+        wide(self.head) == NONE && self.fresh as usize >= self.end(slots)
     }
 
     #[inline]
@@ -298,6 +348,7 @@ impl<C: Linkage> Free<C> {
             each(index);
             (index, len) = (C::neighbours(&slots[index as usize]).next(), len + 1);
         }
+        let slots = &slots[..self.end(slots)];
         for (index, _) in (0..NONE).zip(slots).skip(self.fresh as usize) {
             each(index);
             len += 1;

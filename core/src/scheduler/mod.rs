@@ -7,6 +7,7 @@
 //! attention first, `times` has what tasks with times of their own need, `choice` says to whom, by the `track_record`
 //! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! `hedge` sends second attempts where the first takes long,
 //! `queues` has the queues that a pool may have, `sets` which of them workers serve, and `keys` the tasks that
 //! wait for one another, `pauses` those whose key gets nothing for a while, `rates` how fast workers are sent
 //! tasks, `waits` says why a task is not sent and why a worker gets none,
@@ -24,11 +25,18 @@ mod choice;
 mod grace;
 #[cfg(feature = "task-times")]
 mod grace;
+#[cfg(feature = "hedging")]
+mod hedge;
+#[cfg(not(feature = "hedging"))]
+#[path = "unhedged.rs"]
+mod hedge;
 pub(crate) mod index;
 mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
 mod list;
+#[cfg(any(feature = "choice", feature = "hedging"))]
+mod log;
 #[cfg(feature = "choice")]
 mod outliers;
 #[cfg(not(all(feature = "queues", feature = "task-times")))]
@@ -141,8 +149,10 @@ impl<S: Storage> Scheduler<S> {
     /// # Errors
     /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
     pub fn new(mut storage: S, config: Config) -> Result<Self, ConfigError> {
-        let state = SchedulerState::new(&config.checked()?);
+        let config = config.checked()?;
+        let mut state = SchedulerState::new(&config);
         let (tasks, workers) = storage.slots_mut();
+        state.keep_seconds(tasks.len())?;
         tasks.fill(TaskSlot::new());
         workers.fill(WorkerSlot::new());
         Ok(Self { state, storage })
@@ -166,7 +176,11 @@ impl<S: Storage> Scheduler<S> {
         if queues.is_empty() || queues.len() > QUEUES_MAX {
             return Err(ConfigError("a pool has 1 to 64 queues"));
         }
-        if queues.len() > 1 && storage.slots().0.len() < 2 * queues.len() {
+        #[cfg(feature = "hedging")]
+        let tasks_max = storage.slots().0.len().saturating_sub(config.hedges_max as usize);
+        #[cfg(not(feature = "hedging"))]
+        let tasks_max = storage.slots().0.len();
+        if queues.len() > 1 && tasks_max < 2 * queues.len() {
             return Err(ConfigError("a pool with queues needs two task slots for each, or more"));
         }
         for options in queues {
@@ -471,6 +485,15 @@ impl<S: Storage> Scheduler<S> {
         Some((WorkerId::from_parts(worker, workers[worker as usize].generation), slot.attempts))
     }
 
+    /// Returns which worker holds the second attempt of a task that is hedged, and the number of that attempt, or
+    /// `None` while there is none. Of its other attempt, [`holder`](Self::holder) says who. O(1).
+    #[cfg(feature = "hedging")]
+    pub fn second_holder(&self, task: TaskId) -> Option<(WorkerId, u16)> {
+        let (tasks, workers) = self.storage.slots();
+        let (worker, attempt) = self.state.second_attempt(tasks, task)?;
+        Some((WorkerId::from_parts(worker, workers[worker as usize].generation), attempt))
+    }
+
     /// Returns whether a drain is complete: no task and no worker is left, and none can come.
     pub fn is_drained(&self) -> bool {
         self.state.is_draining && self.is_idle() && self.state.stats.workers == 0
@@ -542,6 +565,8 @@ impl<S: Storage> Scheduler<S> {
             times::check(&self.state, tasks, workers);
             grace::check(tasks, workers);
         }
+        #[cfg(feature = "hedging")]
+        hedge::check(&self.state, tasks, workers);
         #[cfg(feature = "queues")]
         {
             queues::check(&self.state, tasks, workers);
@@ -567,7 +592,13 @@ impl<const TASKS: usize, const WORKERS: usize> Scheduler<Inline<TASKS, WORKERS>>
     /// static that is an error of the compiler's, which names the field.
     pub const fn inline(config: Config) -> Self {
         match config.checked() {
-            Ok(config) => Self { state: SchedulerState::new(&config), storage: Inline::new() },
+            Ok(config) => {
+                let mut state = SchedulerState::new(&config);
+                match state.keep_seconds(TASKS) {
+                    Ok(()) => Self { state, storage: Inline::new() },
+                    Err(error) => panic!("{}", error.0),
+                }
+            }
             Err(error) => panic!("{}", error.0),
         }
     }

@@ -3,9 +3,10 @@
 //! whatever their number.
 
 use super::index::wide;
+use super::log::log2;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
-use super::track_record::{log2, success};
+use super::track_record::success;
 use crate::time::nanos;
 
 /// Sums over workers, of what each of them is by now.

@@ -77,6 +77,9 @@ impl SchedulerMut<'_> {
         if let Some(found) = self.take_any() {
             return ControlFlow::Continue(Some(found));
         }
+        if let Some(step) = self.step_hedge() {
+            return step;
+        }
         if let Some(action) = self.rebalance() {
             return ControlFlow::Break(Some(action));
         }
@@ -116,8 +119,10 @@ impl SchedulerMut<'_> {
         }
         if let Some(task) = self.withdraw_first(worker) {
             self.list_todo(worker);
-            let slot = &self.tasks[task as usize];
-            return Some(Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts });
+            let id = self.state.named(self.tasks, task);
+            let attempt = self.tasks[task as usize].attempts;
+            self.count_withdrawn(task);
+            return Some(Action::Withdraw { link, task: id, attempt });
         }
         let slot = &mut self.workers[worker as usize];
         if slot.recall {
@@ -149,6 +154,9 @@ impl SchedulerMut<'_> {
     /// Finishes the first task that was cancelled on a worker's link, if there is one.
     pub(super) fn withdraw_first(&mut self, worker: u32) -> Option<u32> {
         let task = self.workers[worker as usize].withdrawn.take_first(self.tasks)?;
+        if self.withdraw_second(task) {
+            return Some(task);
+        }
         // Counted as cancelled already when the caller asked for it.
         self.tasks[task as usize].state = TaskState::Finished(Outcome::Cancelled);
         self.state.finished.push_back(self.tasks, task);
@@ -221,7 +229,7 @@ impl SchedulerMut<'_> {
         let link = slot.link(worker);
         if slot.looked != at {
             slot.looked = at;
-            let overdue = late.map(|task| self.tasks[task as usize].id(task));
+            let overdue = late.map(|task| self.state.named(self.tasks, task));
             return Action::Look { link, overdue };
         }
         // One look is good for one verdict.
@@ -266,6 +274,7 @@ impl SchedulerMut<'_> {
                 None => self.state.aborting = narrow(worker + 1),
             }
         };
+        let task = self.as_own(task);
         let withdraw = self.take_for_good(worker, task, Outcome::Aborted);
         self.close_drained(worker);
         withdraw
@@ -281,14 +290,14 @@ impl SchedulerMut<'_> {
         slot.state = TaskState::InFlight;
         slot.worker = narrow(worker);
         slot.due = due;
-        let is_timed = slot.is_timed();
+        let is_special = slot.is_special();
         let holder = &mut self.workers[worker as usize];
         holder.held.push_back(self.tasks, task);
         // Only a task that is its worker's first can be due before the timer. A timer that is early is
         // left alone: it is cheaper to fire in vain once than to move it for each send.
         let is_due_first = due < holder.timer;
         let has_room = holder.has_room();
-        if !holder.is_plain || is_timed {
+        if !holder.is_plain || is_special {
             self.lend().follow_special(worker, task);
         } else if has_room {
             self.state.balance.raise(self.workers, worker, CLEAN);
@@ -309,9 +318,10 @@ impl SchedulerMut<'_> {
     /// Follows a worker that was just given a task, where that or the worker is not as most are.
     // Without: 3 % more instructions a cycle.
     #[cold]
-    fn follow_special(&mut self, worker: u32, task: u32) {
+    pub(super) fn follow_special(&mut self, worker: u32, task: u32) {
         self.pick_up_queued(task);
         self.send_timed(worker, task);
+        self.follow_hedged(worker, task);
         self.note_sent(worker, task);
         self.count_for_pace(worker);
         self.set_suspect(worker, self.workers[worker as usize].has_suspect);
@@ -350,7 +360,8 @@ impl SchedulerState {
     pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
         let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
         let patience = self.patience_ends().min(self.first_rate());
-        due(tasks, self.resting.head()).min(timer).min(self.first_own()).min(patience)
+        let own = self.first_own().min(self.first_hedge());
+        due(tasks, self.resting.head()).min(timer).min(own).min(patience)
     }
 
     /// Whether there can be nothing to do but to send.

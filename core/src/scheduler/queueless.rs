@@ -33,6 +33,24 @@ impl SchedulerState {
         false
     }
 
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) const fn kind_of(&self, _: &TaskSlot) -> u8 {
+        0
+    }
+
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) const fn may_send_second(&self, _: &TaskSlot) -> bool {
+        true
+    }
+
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn next_for_second(&self, workers: &[WorkerSlot], slot: &TaskSlot) -> Option<u32> {
+        self.next_but(workers, super::index::wide(slot.worker), true)
+    }
+
     #[inline]
     pub(super) const fn may_return_queued_at(&self, _: &[TaskSlot], _: u32) -> Instant {
         Instant::FAR_FUTURE
@@ -44,6 +62,14 @@ impl SchedulerMut<'_> {
     pub(super) fn leave_line(&mut self, _: u32) {
         unreachable!("tasks wait in lanes")
     }
+
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn count_second(&mut self, _: u32) {}
+
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn uncount_second(&mut self, _: u32) {}
 
     #[inline]
     pub(super) fn pick_up_queued(&mut self, _: u32) {}

@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use super::keys::Keys;
 use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
+use super::sets::Groups;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
@@ -206,8 +207,9 @@ impl SchedulerState {
         };
         // Half of the slots are kept for the queues, as many for each; the other half is for whoever comes.
         // So none can keep the others out, be it that it is paused.
-        let kept = tasks.len() / (2 * self.queues.lines.len());
-        let shared = tasks.len() - kept * self.queues.lines.len();
+        let all = tasks.len() - self.seconds_max();
+        let kept = all / (2 * self.queues.lines.len());
+        let shared = all - kept * self.queues.lines.len();
         let over = |line: &Line| (line.open as usize).saturating_sub(kept);
         let used: usize = self.queues.lines.iter().map(over).sum();
         let own = kept.saturating_sub(line.open as usize);
@@ -264,6 +266,27 @@ impl SchedulerState {
         line.sent += 1;
     }
 
+    /// Returns which kind of tasks one is of: its queue.
+    #[cfg(feature = "hedging")]
+    pub(super) fn kind_of(&self, slot: &TaskSlot) -> u8 {
+        if self.is_queued() { slot.line } else { 0 }
+    }
+
+    /// Whether the queue of a task may send a second attempt of it now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn may_send_second(&self, slot: &TaskSlot) -> bool {
+        let line = self.queues.lines.get(usize::from(slot.line));
+        line.is_none_or(|line| line.barred(self.clock).is_none())
+    }
+
+    /// Returns the worker that a second attempt of a task goes to now: another one than has the first.
+    #[cfg(feature = "hedging")]
+    pub(super) fn next_for_second(&self, workers: &[WorkerSlot], slot: &TaskSlot) -> Option<u32> {
+        let line = self.queues.lines.get(usize::from(slot.line));
+        let groups = line.map_or(Groups::ONLY, |line| line.groups);
+        self.next_among(workers, groups, super::index::wide(slot.worker), true)
+    }
+
     /// Returns how a queue stands.
     pub(super) fn queue_stats(&self, queue: QueueId, tasks: &[TaskSlot]) -> Option<QueueStats> {
         let Some(line) = self.queues.lines.get(queue.place() as usize) else {
@@ -281,8 +304,8 @@ impl SchedulerState {
         Some(QueueStats {
             waiting,
             waiting_for_key: line.behind,
-            resting: line.open - waiting - line.in_flight,
-            in_flight: line.in_flight,
+            resting: line.open - waiting - (line.in_flight - line.seconds),
+            in_flight: line.in_flight - line.seconds,
             sent: line.sent,
             waits_since: heads.map(|task| tasks[task as usize].due).min(),
             is_paused: line.options.is_paused,
@@ -331,6 +354,7 @@ impl SchedulerMut<'_> {
             None => self.stand_in_lane(task),
         }
         self.take_times(task, options);
+        self.take_hedge(task, options, self.state.queues.lines[place].hedge());
         self.rest_if_paused(task);
         Ok(id)
     }
@@ -354,7 +378,8 @@ impl SchedulerMut<'_> {
         let mut first = Line::new(options[0]);
         first.turn = self.state.turn;
         first.open = self.state.open();
-        first.in_flight = self.state.in_flight();
+        first.in_flight = self.state.in_flight() + self.state.seconds();
+        first.seconds = self.state.seconds();
         first.returned = self.state.returned;
         first.sent = self.state.stats.sent;
         #[cfg(feature = "choice")]
@@ -452,6 +477,30 @@ impl SchedulerMut<'_> {
         state.queues.lines[line].fresh[lane].append(tasks, task);
     }
 
+    /// Counts a second attempt of a task for its queue's rate. It takes no share from others: nothing else may be
+    /// sent now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn count_second(&mut self, task: u32) {
+        let clock = self.state.clock;
+        let line = usize::from(self.tasks[task as usize].line);
+        if let Some(line) = self.state.queues.lines.get_mut(line) {
+            if let Some(rate) = line.options.rate {
+                line.full = Rate::take(rate, line.full, clock);
+            }
+            line.sent += 1;
+            line.seconds += 1;
+        }
+    }
+
+    /// Takes in that what was the second attempt of a task is its only one now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn uncount_second(&mut self, task: u32) {
+        let line = usize::from(self.tasks[task as usize].line);
+        if let Some(line) = self.state.queues.lines.get_mut(line) {
+            line.seconds -= 1;
+        }
+    }
+
     /// Takes in that a worker was sent a task.
     pub(super) fn pick_up_queued(&mut self, task: u32) {
         if self.state.is_queued() {
@@ -465,6 +514,7 @@ impl SchedulerMut<'_> {
         if self.state.is_queued() {
             let line = usize::from(self.tasks[task as usize].line);
             self.state.queues.lines[line].in_flight -= 1;
+            self.state.queues.lines[line].seconds -= u32::from(self.state.is_second(task));
         }
     }
 

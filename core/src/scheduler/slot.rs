@@ -36,9 +36,9 @@ pub struct TaskSlot {
     pub(super) losses: u16,
     /// It may have ended a link, and has not been answered since.
     pub(super) is_suspect: bool,
-    /// It has times of its own.
+    /// What is to be done for it that is not for most: [`TIMED`], [`HEDGED`].
     #[cfg(feature = "task-times")]
-    pub(super) is_timed: bool,
+    pub(super) special: u8,
     #[cfg(feature = "task-times")]
     pub(super) kept: Kept,
     pub(super) lane: Lane,
@@ -55,6 +55,13 @@ pub struct TaskSlot {
 }
 
 const _: () = assert!(size_of::<TaskSlot>() <= 40);
+
+/// It has times of its own.
+#[cfg(feature = "task-times")]
+pub(super) const TIMED: u8 = 1;
+/// It may be sent to two workers at once.
+#[cfg(feature = "hedging")]
+pub(super) const HEDGED: u8 = 2;
 
 /// Whether a task's worker has lost its link since it was sent, and has not said that it still has it.
 #[cfg(feature = "task-times")]
@@ -75,11 +82,25 @@ pub(super) enum TaskState {
     /// For another attempt, elsewhere than with its last worker if it can be.
     Returned,
     InFlight,
+    /// In flight, and not a task but the second attempt of one.
+    #[cfg(feature = "hedging")]
+    Second,
     /// Cancelled while in flight; the worker is still to be told.
     Withdrawing,
     /// Until `due`, then it is tried again.
     Resting,
     Finished(Outcome),
+}
+
+impl TaskState {
+    /// Whether a worker holds it.
+    pub(super) fn is_held(self) -> bool {
+        #[cfg(feature = "hedging")]
+        if self == Self::Second {
+            return true;
+        }
+        self == Self::InFlight
+    }
 }
 
 impl TaskSlot {
@@ -96,7 +117,7 @@ impl TaskSlot {
             lane: Lane::Single,
             is_suspect: false,
             #[cfg(feature = "task-times")]
-            is_timed: false,
+            special: 0,
             #[cfg(feature = "task-times")]
             kept: Kept::No,
             state: TaskState::Free,
@@ -178,6 +199,9 @@ pub struct WorkerSlot {
     /// How many of those that it holds are of an earlier link.
     #[cfg(feature = "task-times")]
     pub(super) kept: u32,
+    /// How many of those that it holds are of tasks that may be sent to two workers at once.
+    #[cfg(feature = "hedging")]
+    pub(super) hedged: u32,
     /// How much it may hold now: from 1 to `window` (decision 0019).
     pub(super) allowance: u32,
     pub(super) window: u32,
@@ -326,6 +350,8 @@ impl WorkerSlot {
             timed: 0,
             #[cfg(feature = "task-times")]
             kept: 0,
+            #[cfg(feature = "hedging")]
+            hedged: 0,
             allowance: 1,
             window: 1,
             runs: 1,

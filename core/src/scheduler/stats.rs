@@ -71,6 +71,12 @@ pub struct Stats {
     pub returned: u64,
     /// Attempts that outlived their deadline.
     pub timed_out: u64,
+    /// Second attempts sent, beside a first that took long.
+    #[cfg(feature = "hedging")]
+    pub hedged: u64,
+    /// Tasks done by a second attempt before the first.
+    #[cfg(feature = "hedging")]
+    pub hedge_wins: u64,
     /// Events rejected as [`Stale`](crate::EventError::Stale).
     pub stale: u64,
     /// Events rejected as [`Foreign`](crate::EventError::Foreign).
@@ -88,6 +94,10 @@ pub(super) struct Counters {
     pub(super) lost: u64,
     pub(super) returned: u64,
     pub(super) timed_out: u64,
+    #[cfg(feature = "hedging")]
+    pub(super) hedged: u64,
+    #[cfg(feature = "hedging")]
+    pub(super) hedge_wins: u64,
     pub(super) stale: u64,
     pub(super) foreign: u64,
     pub(super) workers: u32,
@@ -104,6 +114,10 @@ impl Counters {
             lost: 0,
             returned: 0,
             timed_out: 0,
+            #[cfg(feature = "hedging")]
+            hedged: 0,
+            #[cfg(feature = "hedging")]
+            hedge_wins: 0,
             stale: 0,
             foreign: 0,
             workers: 0,
@@ -254,6 +268,8 @@ impl fmt::Display for Stats {
             (self.lost, "attempts lost"),
             (self.timed_out, "timed out"),
             (self.returned, "returned"),
+            #[cfg(feature = "hedging")]
+            (self.hedged, "hedged"),
             (self.stale, "stale"),
             (self.foreign, "foreign"),
         ];
@@ -301,6 +317,10 @@ impl SchedulerState {
             lost: self.stats.lost,
             returned: self.stats.returned,
             timed_out: self.stats.timed_out,
+            #[cfg(feature = "hedging")]
+            hedged: self.stats.hedged,
+            #[cfg(feature = "hedging")]
+            hedge_wins: self.stats.hedge_wins,
             stale: self.stats.stale,
             foreign: self.stats.foreign,
         }

@@ -67,6 +67,9 @@ pub(super) struct SchedulerState {
     /// How many retries are left.
     #[cfg(feature = "choice")]
     pub(super) tokens: super::retries::Tokens,
+    /// About tasks that may be sent to two workers at once.
+    #[cfg(feature = "hedging")]
+    pub(super) hedging: super::hedge::Hedging,
     /// About queues and keys.
     #[cfg(feature = "queues")]
     pub(super) queues: super::queues::Queues,
@@ -115,6 +118,8 @@ impl SchedulerState {
             timers: Timers::new(),
             #[cfg(feature = "task-times")]
             own: super::times::OwnTimes::new(),
+            #[cfg(feature = "hedging")]
+            hedging: super::hedge::Hedging::new(config),
             #[cfg(feature = "queues")]
             queues: super::queues::Queues::new(),
             #[cfg(feature = "queues")]
@@ -174,7 +179,7 @@ impl SchedulerState {
 
     /// Returns how many slots no task is in.
     pub(super) const fn room(&self, tasks: &[TaskSlot]) -> usize {
-        tasks.len() - self.used() as usize
+        tasks.len() - self.seconds_max() - self.used() as usize
     }
 
     /// Says that there is something else to do than to send.
@@ -266,7 +271,7 @@ impl SchedulerMut<'_> {
         slot.lane = lane;
         #[cfg(feature = "task-times")]
         {
-            slot.is_timed = false;
+            slot.special = 0;
         }
         slot.state = TaskState::Waiting;
         let id = slot.id(task);
@@ -284,6 +289,7 @@ impl SchedulerMut<'_> {
     ) -> Result<TaskId, SubmitError> {
         let id = self.submit(now, options.retries_max, options.lane)?;
         self.take_times(id.slot(), options);
+        self.take_hedge(id.slot(), options, None);
         Ok(id)
     }
 
@@ -293,6 +299,8 @@ impl SchedulerMut<'_> {
         let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
         match slot.ok_or(Stale)?.state {
             TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
+            #[cfg(feature = "hedging")]
+            TaskState::Second => return Err(Stale),
             TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.take_out_resting(task),
             TaskState::Waiting => self.leave_waiting(task),
@@ -303,6 +311,7 @@ impl SchedulerMut<'_> {
                     return Ok(());
                 }
                 let _ = self.take_back(worker, task);
+                self.part_hedged(task);
                 self.end_queued(task);
                 self.state.count(Outcome::Cancelled);
                 self.tasks[task as usize].state = TaskState::Withdrawing;
@@ -362,7 +371,21 @@ impl SchedulerMut<'_> {
     ) -> Result<(), EventError> {
         let worker = self.up(link)?;
         self.hear(worker);
-        let task = self.answered(worker, id, attempt)?;
+        let task = match self.answered(worker, id, attempt) {
+            Ok(task) => task,
+            // Not back into what follows, which knows that the task of an answer is one of the slots.
+            Err(error) => {
+                return self.lend().on_second_replied(worker, (id, attempt), verdict, error);
+            }
+        };
+        self.take_verdict(worker, task, verdict);
+        Ok(())
+    }
+
+    /// Takes in what a worker says of an attempt that it holds.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
+    pub(super) fn take_verdict(&mut self, worker: u32, task: u32, verdict: Verdict) {
         match verdict {
             Verdict::Done => {
                 self.on_done(worker);
@@ -373,7 +396,6 @@ impl SchedulerMut<'_> {
             Verdict::Returned => self.lend().on_useless(worker, task, Answer::Returned),
         }
         self.close_if_idle(worker);
-        Ok(())
     }
 
     /// Returns the task in flight that an answer on a worker's link is about.
@@ -391,7 +413,7 @@ impl SchedulerMut<'_> {
             && slot.generation == id.generation()
             && (slot.attempts == attempt || planted("an older attempt's answer is taken"))
             && (wide(slot.worker) == worker || planted("another worker's answer is taken"));
-        if is_expected { Ok(id.slot()) } else { Err(slot.objection(id, attempt)) }
+        if is_expected { Ok(id.slot()) } else { Err(self.state.objection(self.tasks, id, attempt)) }
     }
 
     /// Takes out a task that waits for its first attempt.
@@ -405,6 +427,7 @@ impl SchedulerMut<'_> {
 
     /// Settles the outcome of a task that is in no list.
     pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
+        self.end_hedged(task);
         self.unwatch(task);
         self.end_queued(task);
         self.settle(task, outcome);
@@ -444,12 +467,16 @@ impl SchedulerMut<'_> {
             self.speed_up(worker);
         }
         self.put_down_kept(worker, task);
+        self.put_down_hedged(worker, task);
         let is_done = self.note_end(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
         } else {
             self.set_suspect(worker, has_suspect);
+        }
+        if is_over {
+            self.win_hedged(task);
         }
         if is_done {
             self.hold_against_others(worker);
@@ -469,7 +496,7 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
         slot.is_plain &= !self.state.judges() && !slot.is_rated();
         if slot.phase.is_serving() && slot.has_room() && !slot.is_paced() {

@@ -14,6 +14,11 @@ impl TaskSlot {
     pub(super) const fn is_timed(&self) -> bool {
         false
     }
+
+    #[inline]
+    pub(super) const fn is_special(&self) -> bool {
+        false
+    }
 }
 
 impl WorkerSlot {

@@ -15,7 +15,7 @@ use super::blame::Blame;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List};
 use super::poll::{PollStep, go_on_without};
-use super::slot::{Duty, LinkPhase, Queue, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{Duty, LinkPhase, Queue, TIMED, TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use super::workers::draw;
@@ -109,7 +109,13 @@ impl TaskSlot {
     /// Whether it has times of its own.
     #[inline]
     pub(super) const fn is_timed(&self) -> bool {
-        self.is_timed
+        self.special & TIMED != 0
+    }
+
+    /// Whether something is to be done for it that is not for most.
+    #[inline]
+    pub(super) const fn is_special(&self) -> bool {
+        self.special != 0
     }
 }
 
@@ -140,7 +146,7 @@ pub(super) fn first_in_order(tasks: &[TaskSlot], worker: &WorkerSlot) -> Option<
     if worker.timed == 0 {
         return first;
     }
-    while let Some(task) = first.filter(|&task| tasks[task as usize].is_timed) {
+    while let Some(task) = first.filter(|&task| tasks[task as usize].is_timed()) {
         first = after(tasks, task);
     }
     first
@@ -170,7 +176,7 @@ impl SchedulerMut<'_> {
 
     /// Makes a task one with times of its own, which are at first those of any other.
     fn give_times(&mut self, task: u32) -> &mut TaskTimes {
-        self.tasks[task as usize].is_timed = true;
+        self.tasks[task as usize].special |= TIMED;
         let table = &mut self.state.own.table;
         if table.len() <= task as usize {
             // Doubled, so that a task costs O(1) on average, and never longer than all slots.
@@ -188,7 +194,7 @@ impl SchedulerMut<'_> {
     /// Sets the timer of a task with times of its own, by the state that it is in.
     pub(super) fn watch(&mut self, task: u32) {
         let slot = &self.tasks[task as usize];
-        if slot.is_timed {
+        if slot.is_timed() {
             let at = due_by_itself(self.tasks, self.workers, &self.state.own.table, task);
             self.set_timer(task, at);
         }
@@ -196,7 +202,7 @@ impl SchedulerMut<'_> {
 
     /// Takes the timer of a task away, if it has one.
     pub(super) fn unwatch(&mut self, task: u32) {
-        if self.tasks[task as usize].is_timed {
+        if self.tasks[task as usize].is_timed() {
             self.set_timer(task, Instant::FAR_FUTURE);
         }
     }
@@ -211,7 +217,7 @@ impl SchedulerMut<'_> {
     /// Begins an attempt of a task with times of its own, which the worker holds already.
     pub(super) fn send_timed(&mut self, worker: u32, task: u32) {
         let slot = &mut self.tasks[task as usize];
-        if slot.is_timed {
+        if slot.is_timed() {
             let times = &mut self.state.own.table[task as usize];
             times.looked = false;
             times.done = 0;
@@ -224,7 +230,7 @@ impl SchedulerMut<'_> {
 
     /// Ends an attempt of a task with times of its own, which the worker holds no more.
     pub(super) fn put_down_timed(&mut self, worker: u32, task: u32) {
-        if self.tasks[task as usize].is_timed {
+        if self.tasks[task as usize].is_timed() {
             self.workers[worker as usize].timed -= 1;
             self.unwatch(task);
         }
@@ -232,7 +238,7 @@ impl SchedulerMut<'_> {
 
     /// Returns how long an attempt of a task may take, in nanoseconds.
     pub(super) fn attempt_timeout(&self, task: u32) -> u64 {
-        if self.tasks[task as usize].is_timed {
+        if self.tasks[task as usize].is_timed() {
             self.state.own.table[task as usize].attempt_timeout
         } else {
             self.state.policy.attempt_timeout
@@ -241,7 +247,7 @@ impl SchedulerMut<'_> {
 
     /// Returns when a task is over, whatever it is doing.
     pub(super) fn deadline(&self, task: u32) -> Instant {
-        if self.tasks[task as usize].is_timed {
+        if self.tasks[task as usize].is_timed() {
             self.state.own.table[task as usize].deadline
         } else {
             Instant::FAR_FUTURE
@@ -251,7 +257,7 @@ impl SchedulerMut<'_> {
     /// Has a task with times of its own rest after a failure. Returns false for any other.
     pub(super) fn rest_timed(&mut self, task: u32) -> bool {
         let slot = &mut self.tasks[task as usize];
-        if !slot.is_timed {
+        if !slot.is_timed() {
             return false;
         }
         let delay = match self.state.own.table[task as usize].retry_delay {
@@ -289,7 +295,7 @@ impl SchedulerMut<'_> {
 
     /// Has a task rest that is in no list. If it had no times of its own, it has from now on.
     pub(super) fn rest_with_times(&mut self, task: u32, due: Instant) {
-        if !self.tasks[task as usize].is_timed {
+        if !self.tasks[task as usize].is_timed() {
             self.give_times(task);
         }
         self.rest_until(task, due);
@@ -297,7 +303,7 @@ impl SchedulerMut<'_> {
 
     /// Takes a resting task out of the list that it is in.
     pub(super) fn take_out_resting(&mut self, task: u32) {
-        let is_timed = self.tasks[task as usize].is_timed;
+        let is_timed = self.tasks[task as usize].is_timed();
         let own = &mut self.state.own.resting;
         let list = if is_timed { own } else { &mut self.state.resting };
         list.take_out(self.tasks, task);
@@ -316,11 +322,11 @@ impl SchedulerMut<'_> {
         }
         let is_over = self.state.is_due(self.state.own.table[task as usize].deadline);
         match self.tasks[task as usize].state {
-            TaskState::InFlight => return Some(go_on_without(self.judge_own(task, at))),
+            state if state.is_held() => return Some(go_on_without(self.judge_own(task, at))),
             TaskState::Waiting => self.leave_waiting(task),
             TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.take_out_resting(task),
-            TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {
+            _ => {
                 unreachable!("a task without an attempt to come has a timer")
             }
         }
@@ -339,7 +345,7 @@ impl SchedulerMut<'_> {
         let is_over = |task: u32| self.state.is_due(self.deadline(task));
         let mut next = self.workers[worker as usize].held.head().filter(|_| !is_over(task));
         while let Some(older) = next.filter(|&older| older != task) {
-            let is_timed = self.tasks[older as usize].is_timed;
+            let is_timed = self.tasks[older as usize].is_timed();
             let due = || due_by_itself(self.tasks, self.workers, table, older);
             if is_timed && due() == at && !is_over(older) {
                 return older;
@@ -375,7 +381,7 @@ impl SchedulerMut<'_> {
         if !times.looked && !is_away {
             times.looked = true;
             let link = self.workers[worker as usize].link(worker);
-            let overdue = Some(self.tasks[task as usize].id(task));
+            let overdue = Some(self.state.named(self.tasks, task));
             return Some(Action::Look { link, overdue });
         }
         let (deadline, timeout) = (times.deadline, times.attempt_timeout);
@@ -396,11 +402,39 @@ impl SchedulerMut<'_> {
     }
 }
 
+#[cfg(feature = "hedging")]
+impl SchedulerMut<'_> {
+    /// Gives the second attempt of a task the times that each of its attempts has.
+    pub(super) fn begin_second_times(&mut self, task: u32, second: u32) {
+        if self.tasks[task as usize].is_timed() {
+            let TaskTimes { attempt_timeout, attempt_max, .. } =
+                self.state.own.table[task as usize];
+            let times = self.give_times(second);
+            (times.attempt_timeout, times.attempt_max) = (attempt_timeout, attempt_max);
+        }
+    }
+
+    /// Has two attempts of a task change what is kept of them, once they have changed places.
+    pub(super) fn swap_times(&mut self, task: u32, second: u32) {
+        if !self.tasks[task as usize].is_timed() {
+            return;
+        }
+        let table = &mut self.state.own.table;
+        let [one, other] = [table[task as usize], table[second as usize]];
+        for (at, from) in [(task, other), (second, one)] {
+            let times = &mut table[at as usize];
+            (times.longest, times.done, times.looked) = (from.longest, from.done, from.looked);
+        }
+        self.watch(task);
+        self.watch(second);
+    }
+}
+
 impl SchedulerMut<'_> {
     /// Takes in how far an attempt is: see [`Event::Progress`](crate::Event::Progress).
     pub(super) fn on_progress(&mut self, task: u32, done: u64) {
         let slot = &mut self.tasks[task as usize];
-        if !slot.is_timed {
+        if !slot.is_timed() {
             return;
         }
         let times = &mut self.state.own.table[task as usize];
@@ -415,7 +449,7 @@ impl SchedulerMut<'_> {
     /// Whether a worker has said of the latest attempt of a task that something of it is done: then it has
     /// begun.
     pub(super) fn has_progressed(&self, task: u32) -> bool {
-        self.tasks[task as usize].is_timed && self.state.own.table[task as usize].done > 0
+        self.tasks[task as usize].is_timed() && self.state.own.table[task as usize].done > 0
     }
 
     /// Takes in that a worker cannot do a task now, nor any for some time: see [`Useless::Throttled`].
@@ -518,12 +552,10 @@ fn due_by_itself(
 ) -> Instant {
     let slot = &tasks[task as usize];
     let next = match slot.state {
-        TaskState::InFlight => slot.due.max(workers[slot.worker as usize].hold_until),
+        state if state.is_held() => slot.due.max(workers[slot.worker as usize].hold_until),
         TaskState::Resting => slot.due,
         TaskState::Waiting | TaskState::Returned => Instant::FAR_FUTURE,
-        TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {
-            return Instant::FAR_FUTURE;
-        }
+        _ => return Instant::FAR_FUTURE,
     };
     next.min(times[task as usize].deadline)
 }
@@ -539,25 +571,25 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     for (task, own) in (0..NONE).zip(times) {
         let slot = &tasks[task as usize];
         let never = Instant::FAR_FUTURE;
-        let due = if slot.is_timed { due_by_itself(tasks, workers, times, task) } else { never };
+        let due = if slot.is_timed() { due_by_itself(tasks, workers, times, task) } else { never };
         if own.place() == NONE {
             assert!((due, own.timer) == (never, never), "a task's timer is missing");
             continue;
         }
         armed += 1;
         assert!(own.timer <= due, "a task's timer is late");
-        let is_exact = own.timer == due || slot.state == TaskState::InFlight;
+        let is_exact = own.timer == due || slot.state.is_held();
         assert!(is_exact, "a task's timer is early without a reason");
     }
     let timers = state.own.timers;
-    let tabled = tasks.iter().skip(times.len()).all(|slot| !slot.is_timed);
+    let tabled = tasks.iter().skip(times.len()).all(|slot| !slot.is_timed());
     assert!(tabled, "the times of a task are nowhere");
     assert!(timers.check(times) == armed, "a task's timer is not in the heap");
     let first = timers.first(times).map_or(Instant::FAR_FUTURE, |(_, at)| at);
     assert!(state.own.first == first, "another task's timer is the first");
     for worker in workers {
         let mut timed = 0;
-        worker.held.check(tasks, |task| timed += u32::from(tasks[task as usize].is_timed));
+        worker.held.check(tasks, |task| timed += u32::from(tasks[task as usize].is_timed()));
         assert!(worker.timed == timed, "tasks with times of their own are miscounted");
     }
 }
@@ -565,7 +597,7 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
 /// Checks the tasks that rest in no order by `each`.
 pub(super) fn check_resting(state: &SchedulerState, tasks: &[TaskSlot], mut each: impl FnMut(u32)) {
     state.own.resting.check(tasks, |task| {
-        assert!(tasks[task as usize].is_timed, "a task rests in the wrong list");
+        assert!(tasks[task as usize].is_timed(), "a task rests in the wrong list");
         each(task);
     });
 }

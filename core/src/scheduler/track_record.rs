@@ -10,9 +10,10 @@
 
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
+use super::log::{exp2, log2};
 use super::outliers::Sums;
 use super::sets::GROUPS;
-use super::slot::{TaskSlot, TaskState, WorkerSlot};
+use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use super::window::Auto;
 use crate::config::{Choice, Policy};
@@ -21,8 +22,6 @@ use crate::time::Instant;
 
 /// A factor of two, as logarithms are kept.
 pub(super) const TWICE: u16 = 256;
-/// No latency counts as longer: 2^42 ns, 73 minutes.
-const LONGEST: u64 = 1 << 42;
 /// A worker's speed is how much of a task it does in so many nanoseconds, as a power of two.
 pub(super) const SPEED_BITS: u32 = 40;
 /// No worker is taken for one that does more tasks at once.
@@ -216,22 +215,6 @@ impl Choosing {
     }
 }
 
-/// Returns the logarithm to the base of two, in 1/256: exact for powers of two, and in between on
-/// straight lines, as [`exp2`] is.
-pub(super) fn log2(value: u64) -> u16 {
-    let value = value.clamp(1, LONGEST);
-    let whole = value.ilog2();
-    let rest = if whole >= 8 { value >> (whole - 8) } else { value << (8 - whole) };
-    let log = u64::from(whole) << 8 | rest & 255;
-    u16::try_from(log).expect("at most 42 * 256")
-}
-
-/// Returns what a logarithm is of.
-pub(super) fn exp2(log: u16) -> u64 {
-    let (whole, rest) = (log >> 8, 256 + u64::from(log & 255));
-    if whole >= 8 { rest << (whole - 8) } else { rest >> (8 - whole) }
-}
-
 impl SchedulerState {
     /// Returns how much of a task a worker does in 2^40 ns.
     fn speed_of(slot: &WorkerSlot) -> u64 {
@@ -289,6 +272,15 @@ impl SchedulerMut<'_> {
     /// Follows a worker that all tasks were just taken from.
     pub(super) fn forget_timed(&mut self, worker: u32) {
         self.workers[worker as usize].record.timed = narrow(NONE);
+    }
+
+    /// Takes in that the timed attempt of a worker is in another slot.
+    #[cfg(feature = "hedging")]
+    pub(super) fn retime(&mut self, worker: u32, from: u32, to: u32) {
+        let record = &mut self.workers[worker as usize].record;
+        if wide(record.timed) == from {
+            record.timed = narrow(to);
+        }
     }
 
     /// Follows a worker that a task was just taken from, and returns whether it was done.
@@ -424,7 +416,7 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(record.speed == 0 || slot.phase.is_serving(), "one that is away has a speed");
         if wide(record.timed) != NONE {
             let task = &tasks[record.timed as usize];
-            let is_held = task.state == TaskState::InFlight && wide(task.worker) == at;
+            let is_held = task.state.is_held() && wide(task.worker) == at;
             assert!(is_held, "an attempt is timed that a worker does not hold");
         }
     }

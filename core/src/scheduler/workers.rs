@@ -9,6 +9,8 @@ use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
 use crate::event::{Accepted, Event, Loss, Offer, Reason, Route, Useless};
+#[cfg(feature = "task-times")]
+use crate::id::TaskId;
 use crate::id::WorkerId;
 use crate::time::Instant;
 
@@ -160,7 +162,13 @@ impl SchedulerMut<'_> {
             Event::Busy { .. } => self.on_busy(worker),
             Event::Ready { .. } => self.on_ready(worker),
             Event::Useless { task, attempt, why, .. } => {
-                let task = self.answered(worker, task, attempt)?;
+                let task = match self.answered(worker, task, attempt) {
+                    Ok(task) => task,
+                    Err(error) => {
+                        let second = self.second_of(worker, task, attempt).ok_or(error)?;
+                        self.as_own(second)
+                    }
+                };
                 #[cfg(feature = "task-times")]
                 if let Useless::Throttled(pause) = why {
                     self.on_throttled(worker, task, pause);
@@ -194,13 +202,13 @@ impl SchedulerMut<'_> {
             Event::Excused { .. } => self.excuse(worker),
             #[cfg(feature = "task-times")]
             Event::Progress { task, attempt, done, .. } => {
-                let task = self.answered(worker, task, attempt)?;
+                let task = self.attempt_of(worker, task, attempt)?;
                 self.on_progress(task, done);
             }
             #[cfg(feature = "task-times")]
             Event::Kept { task, attempt, .. } => {
                 self.hear(worker);
-                let task = self.answered(worker, task, attempt)?;
+                let task = self.attempt_of(worker, task, attempt)?;
                 self.on_kept(worker, task)?;
             }
             #[cfg(feature = "task-times")]
@@ -211,6 +219,13 @@ impl SchedulerMut<'_> {
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
         }
         Ok(())
+    }
+
+    /// Returns the slot of the attempt in flight that a message is about, be it a second one.
+    #[cfg(feature = "task-times")]
+    fn attempt_of(&self, worker: u32, id: TaskId, attempt: u16) -> Result<u32, EventError> {
+        let own = self.answered(worker, id, attempt);
+        own.or_else(|error| self.second_of(worker, id, attempt).ok_or(error))
     }
 
     fn on_lost(&mut self, worker: u32, how: Loss) {
@@ -508,7 +523,9 @@ impl SchedulerMut<'_> {
 
     /// Finishes what was cancelled on a link that is over: there is nobody to be told.
     fn withdraw_nothing(&mut self, worker: u32) {
-        while self.withdraw_first(worker).is_some() {}
+        while let Some(task) = self.withdraw_first(worker) {
+            self.count_withdrawn(task);
+        }
     }
 
     /// Puts a worker on the list of those with something to tell the caller, or takes it off.

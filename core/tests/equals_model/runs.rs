@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chargehand_core::{Config, Heap, Inline, Storage};
 
-use super::pair::{Pair, random_config};
+use super::pair::{Dice, Pair, random_config};
 use super::rng::Rng;
 
 const STEPS: u64 = 400;
@@ -174,6 +174,22 @@ pub(crate) const RARE: &[&str] = &[
     "a task of a paused key rests before it was sent",
     "a task that came back rests for its key",
     "a task stands in line again once its key may go on",
+    "a second attempt was sent",
+    "a second attempt was first",
+    "a first attempt was first",
+    "one of two attempts failed",
+    "one of two attempts came back",
+    "one of two attempts was late or of no use",
+    "one of two attempts was lost",
+    "the other attempt was at a worker that is away",
+    "the other attempt was withdrawn",
+    "a task is not hedged since it could end by that",
+    "no slot for a second attempt",
+    "no budget for a second attempt",
+    "the rest of the budget is for those that are stuck",
+    "a queue may not send a second attempt",
+    "a second attempt would take too long",
+    "answer for a second attempt of another worker",
 ];
 
 /// What a run came to.
@@ -198,45 +214,96 @@ pub(crate) fn run_seed(seed: u64) -> Run {
             *run.seen.entry(what).or_insert(0) += times;
         }
     }
+    if seed % 2 == 1 {
+        let hedged = by_second(seed);
+        run.events += hedged.events;
+        for (what, times) in hedged.seen {
+            *run.seen.entry(what).or_insert(0) += times;
+        }
+    }
     run
+}
+
+/// Makes a run whose tasks are sent to two workers at once, some of them.
+fn by_second(seed: u64) -> Run {
+    let mut dice = Rng::new(seed ^ 0x0002_ed9e);
+    let extra = dice.percent(50).then(|| Rng::new(seed ^ 0x0c40_1ce0));
+    if dice.percent(5) {
+        let storage = Heap::with_capacity(30, 5);
+        let config = |rng: &mut Rng| Config::new(rng.next());
+        return working(seed, Dice { extra, hedging: Some(dice) }, config, storage, (30, 5));
+    }
+    match dice.below(4) {
+        0 => run(seed, Inline::<3, 2>::new(), (3, 2), Dice { extra, hedging: Some(dice) }),
+        1 => run(seed, Inline::<6, 5>::new(), (6, 5), Dice { extra, hedging: Some(dice) }),
+        2 => run(seed, Heap::with_capacity(8, 3), (8, 3), Dice { extra, hedging: Some(dice) }),
+        _ => run(seed, Heap::with_capacity(12, 4), (12, 4), Dice { extra, hedging: Some(dice) }),
+    }
+}
+
+/// Makes a run whose workers do their work, of which hardly any fails.
+fn working<S: Storage>(
+    seed: u64,
+    dice: Dice,
+    config: impl FnOnce(&mut Rng) -> Config,
+    storage: S,
+    size: (usize, usize),
+) -> Run {
+    let hint = format!("CHARGEHAND_SEED={seed}");
+    let mut pair = Pair::with(hint, Rng::new(seed), config, dice, storage, size);
+    pair.work_on(WORKING_STEPS);
+    pair.shut_down();
+    Run { events: pair.compared(), seen: pair.seen() }
 }
 
 /// Makes a run whose workers are chosen by what their answers have shown.
 fn by_answers(seed: u64) -> Run {
     let mut extra = Rng::new(seed ^ 0x0c40_1ce0);
     if extra.percent(2) {
-        let hint = format!("CHARGEHAND_SEED={seed}");
         let workers = if extra.percent(50) { 3 } else { 12 };
         let storage = Heap::with_capacity(30, workers);
         let size = (30, workers as usize);
         let config = |rng: &mut Rng| Config::new(rng.next());
-        let mut pair = Pair::with(hint, Rng::new(seed), config, Some(extra), storage, size);
-        pair.work_on(WORKING_STEPS);
-        pair.shut_down();
-        return Run { events: pair.compared(), seen: pair.seen() };
+        return working(seed, Dice { extra: Some(extra), hedging: None }, config, storage, size);
     }
     match extra.below(4) {
-        0 => run(seed, Inline::<3, 2>::new(), (3, 2), Some(extra)),
-        1 => run(seed, Heap::with_capacity(12, 4), (12, 4), Some(extra)),
-        2 => run(seed, Heap::with_capacity(30, 6), (30, 6), Some(extra)),
-        _ => run(seed, Heap::with_capacity(20, 14), (20, 14), Some(extra)),
+        0 => run(seed, Inline::<3, 2>::new(), (3, 2), Dice { extra: Some(extra), hedging: None }),
+        1 => run(
+            seed,
+            Heap::with_capacity(12, 4),
+            (12, 4),
+            Dice { extra: Some(extra), hedging: None },
+        ),
+        2 => run(
+            seed,
+            Heap::with_capacity(30, 6),
+            (30, 6),
+            Dice { extra: Some(extra), hedging: None },
+        ),
+        _ => run(
+            seed,
+            Heap::with_capacity(20, 14),
+            (20, 14),
+            Dice { extra: Some(extra), hedging: None },
+        ),
     }
 }
 
 fn by_load(seed: u64) -> Run {
+    const NONE: Dice = Dice { extra: None, hedging: None };
     match seed % 6 {
-        0 => run(seed, Inline::<1, 1>::new(), (1, 1), None),
-        1 => run(seed, Inline::<3, 2>::new(), (3, 2), None),
-        2 => run(seed, Inline::<6, 5>::new(), (6, 5), None),
-        3 => run(seed, Heap::with_capacity(4, 3), (4, 3), None),
-        4 => run(seed, Heap::with_capacity(6, 2), (6, 2), None),
-        _ => run(seed, Heap::with_capacity(12, 4), (12, 4), None),
+        0 => run(seed, Inline::<1, 1>::new(), (1, 1), NONE),
+        1 => run(seed, Inline::<3, 2>::new(), (3, 2), NONE),
+        2 => run(seed, Inline::<6, 5>::new(), (6, 5), NONE),
+        3 => run(seed, Heap::with_capacity(4, 3), (4, 3), NONE),
+        4 => run(seed, Heap::with_capacity(6, 2), (6, 2), NONE),
+        _ => run(seed, Heap::with_capacity(12, 4), (12, 4), NONE),
     }
 }
 
-fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), extra: Option<Rng>) -> Run {
+fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), dice: Dice) -> Run {
     let hint = format!("CHARGEHAND_SEED={seed}");
-    let mut pair = Pair::with(hint, Rng::new(seed), random_config, extra, storage, size);
+    let mut pair = Pair::with(hint, Rng::new(seed), random_config, dice, storage, size);
     if size.1 > 12 {
         pair.gather();
     }

@@ -10,6 +10,11 @@ impl Oracle {
         self.requests.entry(id).or_default().key = Some(key);
     }
 
+    /// A request may be sent to two workers at once.
+    pub(crate) fn on_hedged(&mut self, id: u64) {
+        self.requests.entry(id).or_default().is_hedged = true;
+    }
+
     /// A request begins in the pool's own process, so no other worker has it any more. It may be done before anybody
     /// sees that a link was given up for that.
     pub(crate) fn on_begin_here(&mut self, id: u64) {

@@ -60,7 +60,7 @@ impl Oracle {
             (other.epoch, other.task) == (sending.epoch, sending.task)
                 && other.attempt > sending.attempt
         };
-        let later = request.sendings.iter().find(is_later)?;
+        let later = request.sendings.iter().find(|other| !request.is_hedged && is_later(other))?;
         Some(format!("the answer of attempt {}, after {}", sending.attempt, later.attempt))
     }
 

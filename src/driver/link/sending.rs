@@ -128,6 +128,10 @@ impl<K: Kind> Conn<K> {
             return Ok(());
         }
         while let Some(&message) = self.parked.front() {
+            if is_over(message, tasks) {
+                self.parked.pop_front();
+                continue;
+            }
             let sent = self.try_send(cx, message, tasks);
             if matches!(sent, Ok(Poll::Pending)) {
                 break;
@@ -310,6 +314,14 @@ fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
     message.encode_short(place).expect("a manager's later messages are short").len()
 }
 
+/// Whether a request waits here whose task has its outcome: by another worker, and the action that withdraws this
+/// one is to come.
+fn is_over(message: Outgoing, tasks: &[TaskEntry]) -> bool {
+    let Outgoing::Request { task, .. } = message else { return false };
+    let entry = &tasks[task.slot() as usize];
+    entry.generation != task.generation() || matches!(entry.payload, TaskPayload::None)
+}
+
 /// Puts a message behind what is to leave before it. Requests may take long to leave, so all else is
 /// ahead of them: a Ping keeps the link alive, and a Cancel ends work that nobody wants before more of it
 /// comes. It is never of a request that waits here: see [`Conn::send`].
@@ -362,6 +374,21 @@ mod tests {
         let order =
             [Outgoing::Ping, cancel(second), cancel(third), request(first), request(second)];
         assert_eq!(parked, order);
+    }
+
+    #[test]
+    fn a_request_that_waits_is_over_once_its_task_is_or_another_one_has_its_slot() {
+        let task = TaskId::from_parts(0, 3);
+        let request = Outgoing::Request { task, attempt: 2, millis: None };
+        let payload = || TaskPayload::Request {
+            body: crate::payload::Body::Long([7].into()),
+            whose: crate::driver::task::Whose::Item { place: 0, job: 0 },
+        };
+        let entry = |payload, generation| TaskEntry { payload, generation, ..TaskEntry::default() };
+        assert!(!is_over(request, &[entry(payload(), 3)]));
+        assert!(is_over(request, &[entry(TaskPayload::None, 3)]));
+        assert!(is_over(request, &[entry(payload(), 4)]));
+        assert!(!is_over(Outgoing::Cancel { task, attempt: 2 }, &[entry(payload(), 4)]));
     }
 
     #[test]

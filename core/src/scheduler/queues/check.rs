@@ -118,8 +118,11 @@ fn check_wards(at: usize, line: &Line, tasks: &[TaskSlot]) {
 /// What a line counts is what its tasks say, and no more than it may.
 fn check_counts(at: usize, line: &Line, tasks: &[TaskSlot]) {
     let mine = || tasks.iter().filter(|slot| usize::from(slot.line) == at);
+    let seconds = mine().filter(|slot| slot.state != TaskState::InFlight && slot.state.is_held());
+    let seconds = seconds.count();
     let count = |keep: &dyn Fn(&TaskSlot) -> bool| mine().filter(|slot| keep(slot)).count();
-    let in_flight = count(&|slot| slot.state == TaskState::InFlight);
+    assert!(seconds == line.seconds as usize, "second attempts of a queue are miscounted");
+    let in_flight = count(&|slot| slot.state.is_held());
     assert!(in_flight == line.in_flight as usize, "tasks of a queue in flight are miscounted");
     let most = line.options.in_flight_max;
     assert!(
@@ -133,7 +136,7 @@ fn check_counts(at: usize, line: &Line, tasks: &[TaskSlot]) {
         use TaskState::{Finished, Free, Withdrawing};
         !matches!(slot.state, Free | Withdrawing | Finished(_))
     });
-    assert!(open == line.open as usize, "open tasks of a queue are miscounted");
+    assert!(open - seconds == line.open as usize, "open tasks of a queue are miscounted");
     for (lane, &counted) in line.waiting.iter().enumerate() {
         let is_in = |slot: &TaskSlot| {
             waits(slot) && slot.stand != Stand::Behind && slot.lane as usize == lane

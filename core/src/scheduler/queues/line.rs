@@ -2,10 +2,14 @@
 
 use alloc::vec::Vec;
 
+#[cfg(not(feature = "hedging"))]
+use super::super::hedge::Hedge;
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
 use super::super::sets::Groups;
 use super::super::slot::{Queue, TaskSlot};
 use crate::explain::Waits;
+#[cfg(feature = "hedging")]
+use crate::options::Hedge;
 use crate::planted::planted;
 use crate::queue::QueueOptions;
 use crate::time::Instant;
@@ -30,7 +34,10 @@ pub(in crate::scheduler) struct Line {
     pub(super) waiting: [u32; 2],
     /// How many stand behind others of their keys.
     pub(super) behind: u32,
+    /// Attempts.
     pub(super) in_flight: u32,
+    /// Those among them that are second ones of their tasks.
+    pub(super) seconds: u32,
     /// How many have no outcome yet.
     pub(super) open: u32,
     pub(super) sent: u64,
@@ -116,6 +123,7 @@ impl Line {
             waiting: [0; 2],
             behind: 0,
             in_flight: 0,
+            seconds: 0,
             open: 0,
             sent: 0,
             groups: Groups::ONLY,
@@ -132,6 +140,17 @@ impl Line {
 
     pub(super) fn class(&self) -> usize {
         self.options.class as usize
+    }
+
+    /// Returns when its tasks are hedged that do not say so themselves.
+    #[cfg(feature = "hedging")]
+    pub(in crate::scheduler) const fn hedge(&self) -> Option<Hedge> {
+        self.options.hedge
+    }
+
+    #[cfg(not(feature = "hedging"))]
+    pub(super) const fn hedge(&self) -> Option<Hedge> {
+        None
     }
 
     /// Returns why the queue as a whole may not send now, if it may not.

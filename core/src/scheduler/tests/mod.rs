@@ -1,6 +1,6 @@
 //! Stories about the scheduler, one behaviour each. Every step ends with the invariant check.
 
-#[cfg(all(feature = "queues", feature = "task-times"))]
+#[cfg(all(feature = "queues", feature = "hedging"))]
 mod all_states;
 mod balance;
 mod blame;
@@ -12,6 +12,8 @@ mod drain;
 mod figures;
 #[cfg(feature = "task-times")]
 mod grace;
+#[cfg(all(feature = "hedging", feature = "queues"))]
+mod hedge;
 #[cfg(feature = "queues")]
 mod keys;
 mod links;

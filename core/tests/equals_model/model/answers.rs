@@ -19,6 +19,7 @@ impl Model {
         let worker = self.hear(link)?;
         let slot = id.slot() as usize;
         self.check_answer(worker, id, attempt)?;
+        self.turn_to(worker, slot);
         let timed = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         match verdict {
@@ -65,11 +66,20 @@ impl Model {
             self.note("answer for an older task");
             return Err(EventError::Stale);
         }
-        if attempt == 0 || attempt > task.attempts {
+        if attempt == 0 || attempt > task.latest {
             self.note("answer for an attempt never made");
             return Err(EventError::Foreign);
         }
-        if attempt < task.attempts {
+        match self.is_second(worker, id.slot() as usize, attempt) {
+            (true, _) => return Ok(()),
+            (false, true) => {
+                self.note("answer for a second attempt of another worker");
+                return Err(EventError::Foreign);
+            }
+            _ => {}
+        }
+        let is_live = matches!(task.state, TaskState::InFlight { .. });
+        if attempt != if is_live { task.attempts } else { task.latest } {
             self.note("answer for an older attempt");
             return Err(EventError::Stale);
         }
@@ -101,6 +111,7 @@ impl Model {
         if worker.suspended_until.is_some() {
             self.note("a suspended worker got something done");
         }
+        self.win_twice(slot);
         self.finish(slot, Outcome::Done);
     }
 
@@ -114,6 +125,7 @@ impl Model {
         let worker = self.hear(link)?;
         self.check_answer(worker, id, attempt)?;
         let slot = id.slot() as usize;
+        self.turn_to(worker, slot);
         let _ = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         if let Useless::Throttled(pause) = why {
@@ -218,6 +230,9 @@ impl Model {
     /// A task's handler failed: it rests until it is tried again, as long as it says if it does, or ends.
     fn fail_task(&mut self, worker: usize, slot: usize, advised: Option<Duration>) {
         let may_retry = self.may_retry();
+        if self.goes_on(slot, None) {
+            return;
+        }
         let task = &mut self.tasks[slot];
         task.failures += 1;
         task.suspect = false;

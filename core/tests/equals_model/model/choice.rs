@@ -130,7 +130,7 @@ impl Record {
 }
 
 /// The logarithm to the base of two in 1/256, straight between powers of two.
-fn log(value: u64) -> i64 {
+pub(super) fn log(value: u64) -> i64 {
     let value = u128::from(value.clamp(1, 1 << 42));
     let mut whole = 0;
     while 2 << whole <= value {
@@ -141,7 +141,7 @@ fn log(value: u64) -> i64 {
 }
 
 /// What it is the logarithm of.
-fn power(log: i64) -> u128 {
+pub(super) fn power(log: i64) -> u128 {
     (u128::try_from(256 + log % 256).expect("positive") << (log / 256)) >> 8
 }
 
@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// How long a worker takes for a task at a place of its queue, for all that is known.
-    fn expected(&self, slot: usize, place: usize) -> u128 {
+    pub(super) fn expected(&self, slot: usize, place: usize) -> u128 {
         let (worker, record) = (&self.workers[slot], &self.workers[slot].record);
         let unknown = log(MILLISECOND);
         let usual = self.floor.known().unwrap_or(unknown);
@@ -406,7 +406,7 @@ impl Model {
         for slot in laden {
             let held = &self.workers[slot].held;
             let task = &self.tasks[*held.last().expect("laden")];
-            let uncounted = task.attempts - task.failures - task.losses;
+            let uncounted = task.latest - task.failures - task.losses;
             let may = u32::from(uncounted) * 2 < u32::from(self.config.resends_max);
             let left = self.expected(slot, held.len());
             let Some((best, takes)) = self.best(task.queue, false, None) else { continue };
@@ -418,6 +418,7 @@ impl Model {
         assert_eq!(self.workers[worker].phase, LinkPhase::Up);
         self.note("taken back for a worker that is done sooner");
         let slot = *self.workers[worker].held.last().expect("laden");
+        self.turn_to(worker, slot);
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let _ = self.put_down(worker, slot);
         self.counters.returned += 1;

@@ -24,7 +24,9 @@ impl Model {
         worker.grace_until = self.clock.saturating_add(worker.grace);
         worker.recall = false;
         let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
-        for (position, task) in worker.held.clone().into_iter().enumerate() {
+        let held = worker.held.clone();
+        for (position, task) in held.into_iter().enumerate() {
+            self.turn_to(slot, task);
             let task = &mut self.tasks[task];
             if !std::mem::replace(&mut task.kept, true) {
                 task.had_begun = position < begun;
@@ -76,6 +78,7 @@ impl Model {
     }
 
     fn give_back_one(&mut self, slot: usize, task: usize) {
+        self.turn_to(slot, task);
         self.put_down(slot, task);
         self.workers[slot].lost += 1;
         self.counters.lost += 1;
@@ -85,6 +88,7 @@ impl Model {
     pub(super) fn on_kept(&mut self, link: Lk, id: TaskId, attempt: u16) -> Result<(), EventError> {
         let worker = self.hear(link)?;
         self.check_answer(worker, id, attempt)?;
+        self.turn_to(worker, id.slot() as usize);
         let task = &mut self.tasks[id.slot() as usize];
         if std::mem::take(&mut task.kept) {
             self.note("an attempt went on over another link");
@@ -104,7 +108,7 @@ impl Model {
 
     fn give_back_unlisted(&mut self, worker: usize) {
         for task in self.workers[worker].held.clone() {
-            if self.tasks[task].kept {
+            if self.held_at(worker, task).1 {
                 self.note("what a worker that is back did not name was sent again");
                 self.give_back_one(worker, task);
             }
@@ -115,7 +119,7 @@ impl Model {
     /// When something is due by a worker's grace, or of what it holds while it is away.
     pub(super) fn grace_deadline(&self, slot: usize) -> Option<Instant> {
         let worker = &self.workers[slot];
-        let is_kept = worker.held.iter().any(|&task| self.tasks[task].kept);
+        let is_kept = worker.held.iter().any(|&task| self.held_at(slot, task).1);
         let until = is_kept.then_some(worker.grace_until);
         let late = self.late_away(slot).map(|(_, at)| at);
         let first = until.into_iter().chain(late).min();
@@ -138,7 +142,7 @@ impl Model {
             self.timed_out_away(slot, task);
             return true;
         }
-        let is_kept = self.workers[slot].held.iter().any(|&task| self.tasks[task].kept);
+        let is_kept = self.workers[slot].held.iter().any(|&task| self.held_at(slot, task).1);
         if !is_kept || self.workers[slot].grace_until != at {
             return false;
         }
@@ -152,6 +156,7 @@ impl Model {
     }
 
     pub(super) fn timed_out_away(&mut self, worker: usize, slot: usize) {
+        self.turn_to(worker, slot);
         let begun = self.may_have_begun(worker, slot);
         self.put_down(worker, slot);
         self.counters.timed_out += 1;

@@ -6,6 +6,7 @@
 mod answers;
 mod choice;
 mod grace;
+mod hedge;
 mod poll;
 mod queues;
 mod returned;
@@ -18,11 +19,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, QueueSet, Reason,
-    Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Hedge, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, QueueSet,
+    Reason, Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
 use choice::{Mean, Record, Timed};
+use hedge::{Told, Twice};
 use queues::{Queues, Stand};
 use sets::Pace;
 use times::OwnTimes;
@@ -56,7 +58,10 @@ pub(crate) enum TaskState {
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) generation: u32,
+    /// The number of the attempt that is looked at.
     pub(crate) attempts: u16,
+    /// How many there were.
+    latest: u16,
     pub(crate) failures: u16,
     pub(crate) losses: u16,
     pub(crate) retries_max: u16,
@@ -72,6 +77,8 @@ pub(crate) struct Task {
     pub(crate) kept: bool,
     /// It may have begun when that link broke.
     had_begun: bool,
+    /// Where it may be sent to two workers at once.
+    twice: Option<Twice>,
     pub(crate) state: TaskState,
 }
 
@@ -119,7 +126,7 @@ pub(crate) struct Worker {
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
     /// Cancelled on the link that is up, and it was not told so yet.
-    withdrawn: VecDeque<usize>,
+    withdrawn: VecDeque<Told>,
     pub(crate) draining: bool,
     busy: bool,
     removing: bool,
@@ -179,6 +186,12 @@ pub(crate) struct Model {
     /// When a new task that was held back goes to whoever has room, by queue.
     patience: BTreeMap<usize, Instant>,
     order: u64,
+    /// The places for second attempts that are free, the next one last.
+    places: Vec<usize>,
+    /// How long hedged tasks took that are done, by queue, in nanoseconds.
+    took: BTreeMap<usize, Vec<u64>>,
+    /// How many other sends there were at each second one.
+    hedged_at: Vec<u64>,
     counters: Counters,
     /// The end of every rest and backoff that the engine drew at random, by worker slot; used for
     /// jittered policies only, and checked against the policy.
@@ -192,6 +205,7 @@ impl Model {
         let task = Task {
             generation: 0,
             attempts: 0,
+            latest: 0,
             failures: 0,
             losses: 0,
             retries_max: 0,
@@ -203,6 +217,7 @@ impl Model {
             since: Instant::EPOCH,
             kept: false,
             had_begun: false,
+            twice: None,
             state: TaskState::Free,
         };
         Self {
@@ -228,6 +243,9 @@ impl Model {
             backlog: 0,
             patience: BTreeMap::new(),
             order: 0,
+            places: (0..config.hedges_max as usize).rev().collect(),
+            took: BTreeMap::new(),
+            hedged_at: Vec::new(),
             counters: Counters::default(),
             drawn: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -271,11 +289,15 @@ impl Model {
         }
         let slot = self.free_tasks.pop().expect("there is one");
         let times = self.own_times(options);
+        let hedge = options.hedge.or_else(|| self.hedge_of(queue));
+        let is_hedged = self.config.hedges_max > 0 && options.key.is_none();
+        let hedge = hedge.filter(|&hedge| is_hedged && hedge != Hedge::never());
         let task = &mut self.tasks[slot];
         let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
         *task = Task {
             generation: task.generation,
             attempts: 0,
+            latest: 0,
             failures: 0,
             losses: 0,
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
@@ -287,6 +309,7 @@ impl Model {
             since: self.clock,
             kept: false,
             had_begun: false,
+            twice: hedge.map(|hedge| Twice::new(hedge, slot)),
             state: TaskState::Waiting,
         };
         self.line_up(slot, usize::from(options.lane == Lane::Bulk));
@@ -306,6 +329,7 @@ impl Model {
             self.note("cancel of an id that is over or never was");
             return Err(Stale);
         }
+        self.turn_to_own(slot);
         match self.tasks[slot].state {
             TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {
                 self.note("cancel of a finished task");
@@ -321,9 +345,10 @@ impl Model {
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
                 let _ = self.put_down(worker, slot);
+                self.part_twice(slot);
                 self.leave_queue(slot);
                 self.tasks[slot].state = TaskState::Withdrawing;
-                self.workers[worker].withdrawn.push_back(slot);
+                self.workers[worker].withdrawn.push_back(Told::Task(slot));
                 self.put_on_list(worker);
                 self.counters.cancelled += 1;
                 self.close_if_drained(worker);
@@ -542,6 +567,8 @@ impl Model {
 
     /// Ends a task wherever it is, in flight excepted.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
+        self.part_twice(slot);
+        self.tasks[slot].attempts = self.tasks[slot].latest;
         self.leave_ward(slot);
         self.leave_queue(slot);
         self.resting.retain(|&other| other != slot);
@@ -563,6 +590,9 @@ impl Model {
     fn put_down(&mut self, worker: usize, slot: usize) -> Option<Timed> {
         self.workers[worker].held.retain(|&other| other != slot);
         self.tasks[slot].kept = false;
+        if let Some(twice) = &mut self.tasks[slot].twice {
+            twice.at = None;
+        }
         self.touch(worker);
         self.note_end(worker, slot)
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use chargehand_core::{Instant, Loss, Outcome, Reason, Route};
 
+use super::hedge::Told;
 use super::returned::Blame;
 use super::types::Act;
 use super::{LinkPhase, Model, TaskState, Worker};
@@ -17,7 +18,7 @@ pub(super) enum ModelStep {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> ModelStep; 9] = [
+        const STEPS: [fn(&mut Model) -> ModelStep; 10] = [
             Model::finished_head,
             Model::todo_head,
             Model::due_worker,
@@ -25,6 +26,7 @@ impl Model {
             Model::due_task,
             Model::abort_one,
             Model::send_one,
+            Model::hedge_one,
             Model::rebalance,
             Model::close_one,
         ];
@@ -46,17 +48,23 @@ impl Model {
         let workers = (0..self.workers.len()).filter_map(|slot| self.worker_deadline(slot));
         let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
-        let own = (0..self.tasks.len()).filter_map(|slot| self.due_by_itself(slot));
+        let own = self.all_own().map(|(at, _, _)| at);
+        let hedges = self.tasks.iter().filter_map(|task| task.twice?.at);
         let rates = (0..self.queues.all.len()).filter_map(|queue| self.rate_due(queue));
-        let all =
-            workers.chain(tasks).chain(own).chain(open).chain(rates).chain(self.patience_ends());
+        let all = workers
+            .chain(tasks)
+            .chain(own)
+            .chain(hedges)
+            .chain(open)
+            .chain(rates)
+            .chain(self.patience_ends());
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
     fn finished_head(&mut self) -> ModelStep {
         let Some(slot) = self.finished.pop_front() else { return ModelStep::Nothing };
         let TaskState::Finished(outcome) = self.tasks[slot].state else { panic!("not finished") };
-        let finish = Act::Finish(self.id(slot), outcome, self.tasks[slot].attempts);
+        let finish = Act::Finish(self.id(slot), outcome, self.tasks[slot].latest);
         self.tasks[slot].state = TaskState::Free;
         self.tasks[slot].generation = self.tasks[slot].generation.wrapping_add(1);
         self.free_tasks.push(slot);
@@ -69,7 +77,10 @@ impl Model {
         let act = if let Some(until) = self.workers[slot].notice.take() {
             Act::Suspend(link.worker, until)
         } else if let Some(task) = self.withdraw_first(slot) {
-            Act::Withdraw(link, self.id(task), self.tasks[task].attempts)
+            match task {
+                Told::Task(task) => Act::Withdraw(link, self.id(task), self.tasks[task].attempts),
+                Told::Second(id, number, _) => Act::Withdraw(link, id, number),
+            }
         } else if self.workers[slot].recall {
             return self.take_newest_back(slot);
         } else {
@@ -86,6 +97,7 @@ impl Model {
         }
         self.note("taken back before it could begin");
         let slot = *held.last().expect("more than it runs");
+        self.turn_to(worker, slot);
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let _ = self.put_down(worker, slot);
         self.counters.returned += 1;
@@ -125,12 +137,19 @@ impl Model {
     }
 
     /// Finishes the first task that was cancelled on a worker's link.
-    pub(super) fn withdraw_first(&mut self, worker: usize) -> Option<usize> {
-        let slot = self.workers[worker].withdrawn.pop_front()?;
+    pub(super) fn withdraw_first(&mut self, worker: usize) -> Option<Told> {
+        let told = self.workers[worker].withdrawn.pop_front()?;
+        let slot = match told {
+            Told::Task(slot) => slot,
+            Told::Second(_, _, place) => {
+                self.places.push(place);
+                return Some(told);
+            }
+        };
         // Counted when it was cancelled.
         self.tasks[slot].state = TaskState::Finished(Outcome::Cancelled);
         self.finished.push_back(slot);
-        Some(slot)
+        Some(told)
     }
 
     /// A link is over: whatever was cancelled on it is told to nobody.
@@ -142,6 +161,7 @@ impl Model {
 
     pub(super) fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> ModelStep {
         self.note("attempt timed out");
+        self.turn_to(worker, slot);
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
         let is_old = self.may_have_begun(worker, slot);
@@ -228,9 +248,9 @@ impl Model {
             return ModelStep::Again;
         }
         if let (Some(at), Some((task, _))) = (at, late) {
-            if let Some(older) = self.older_own(at, task) {
+            if let Some(older) = self.older_own(at, slot, task) {
                 self.note("an older attempt with times of its own was judged first");
-                return self.judge_own(at, older);
+                return self.judge_own(at, slot, older);
             }
         }
         let link = self.link(slot);
@@ -284,6 +304,7 @@ impl Model {
             .find_map(|worker| self.oldest_attempt(worker, true).map(|(slot, _)| (worker, slot)));
         let Some((worker, slot)) = held else { return ModelStep::Nothing };
         self.note("drain aborted an attempt");
+        self.turn_to(worker, slot);
         self.take_for_good(worker, slot, Outcome::Aborted)
     }
 
@@ -297,10 +318,12 @@ impl Model {
         let deadline = self.clock.saturating_add(self.begin_attempt(slot));
         let task = &mut self.tasks[slot];
         task.attempts += 1;
+        task.latest = task.attempts;
         task.state = TaskState::InFlight { worker, sent: self.clock, deadline, order };
         self.counters.sent += 1;
         self.counters.resent += u64::from(task.attempts > 1);
         self.workers[worker].held.push(slot);
+        self.begin_twice(slot);
         self.touch(worker);
         self.note_sent(worker, slot);
         self.count_for_pace(worker);
@@ -327,9 +350,12 @@ impl Model {
     /// The attempt that a worker was sent first, and its deadline: of all, or of those whose tasks have
     /// no times of their own.
     pub(super) fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
-        let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.state {
+        let of =
+            |slot: usize| self.live_of(slot).into_iter().map(move |(_, state, _)| (slot, state));
+        let all = (0..self.tasks.len()).flat_map(of);
+        let attempts = all.filter_map(|(slot, state)| match state {
             TaskState::InFlight { worker: holder, deadline, order, .. }
-                if holder == worker && (of_all || task.times.is_none()) =>
+                if holder == worker && (of_all || self.tasks[slot].times.is_none()) =>
             {
                 Some((order, slot, deadline))
             }

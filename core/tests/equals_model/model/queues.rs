@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
-    Class, Idles, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
+    Class, Hedge, Idles, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
 };
 
 use super::types::Wid;
@@ -147,7 +147,9 @@ impl Model {
     }
 
     fn in_flight_of(&self, queue: usize) -> usize {
-        self.of_queue(queue).filter(|task| matches!(task.state, TaskState::InFlight { .. })).count()
+        let of =
+            self.of_queue(queue).filter(|task| matches!(task.state, TaskState::InFlight { .. }));
+        of.map(|task| 1 + usize::from(task.twice.is_some_and(|twice| twice.second.is_some()))).sum()
     }
 
     fn open_of(&self, queue: usize) -> usize {
@@ -233,7 +235,7 @@ impl Model {
     }
 
     /// Why a queue may not send now, if it may not.
-    fn barred(&self, queue: usize) -> Option<Waits> {
+    pub(super) fn barred(&self, queue: usize) -> Option<Waits> {
         let it = &self.queues.all[queue];
         if it.options.is_paused {
             return Some(Waits::Paused);
@@ -348,6 +350,21 @@ impl Model {
         }
         let it = &mut self.queues.all[queue];
         it.pass += STRIDE / u64::from(it.options.weight);
+        if let Some(rate) = it.options.rate {
+            let level = it.level(self.clock) - rate.interval().as_nanos();
+            it.bucket = (level, self.clock);
+        }
+        it.sent += 1;
+    }
+
+    /// When tasks of a queue are hedged that do not say so themselves.
+    pub(super) fn hedge_of(&self, queue: usize) -> Option<Hedge> {
+        self.queues.all[queue].options.hedge
+    }
+
+    /// Counts a second attempt for its queue's rate.
+    pub(super) fn count_second(&mut self, queue: usize) {
+        let it = &mut self.queues.all[queue];
         if let Some(rate) = it.options.rate {
             let level = it.level(self.clock) - rate.interval().as_nanos();
             it.bucket = (level, self.clock);

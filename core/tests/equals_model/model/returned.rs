@@ -18,6 +18,9 @@ pub(super) enum Blame {
 impl Model {
     /// An attempt has no answer: the task waits for another, or that is the end of it.
     pub(super) fn give_back(&mut self, slot: usize, worker: usize, blame: Blame) {
+        if self.goes_on(slot, Some(blame)) {
+            return;
+        }
         let task = &mut self.tasks[slot];
         if blame != Blame::Nobody {
             task.losses += 1;
@@ -51,6 +54,10 @@ impl Model {
         let worker = &self.workers[slot];
         let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
         for (position, task) in held.into_iter().enumerate() {
+            self.turn_to(slot, task);
+            if let Some(twice) = &mut self.tasks[task].twice {
+                twice.at = None;
+            }
             let was_kept = std::mem::take(&mut self.tasks[task].kept);
             let had_begun = if was_kept { self.tasks[task].had_begun } else { position < begun };
             let blame = match how {

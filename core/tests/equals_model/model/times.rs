@@ -22,7 +22,19 @@ pub(super) struct OwnTimes {
     looked: Option<Instant>,
 }
 
+impl OwnTimes {
+    /// What there is of the attempt that is looked at: how much is done, and the deadline that was.
+    pub(super) fn of_attempt(&mut self) -> (&mut u64, &mut Option<Instant>) {
+        (&mut self.done, &mut self.looked)
+    }
+}
+
 impl Model {
+    /// How long each attempt of a task may take.
+    pub(super) fn attempt_timeout(&self, slot: usize) -> Duration {
+        self.tasks[slot].times.map_or(self.config.attempt_timeout, |times| times.attempt_timeout)
+    }
+
     /// What a task has of its own, if anything.
     pub(super) fn own_times(&self, options: TaskOptions) -> Option<OwnTimes> {
         let TaskOptions { deadline, attempt_timeout, retry_delay, attempt_max, .. } = options;
@@ -64,6 +76,7 @@ impl Model {
     ) -> Result<(), EventError> {
         let worker = self.up(link)?;
         self.check_answer(worker, id, attempt)?;
+        self.turn_to(worker, id.slot() as usize);
         let (now, task) = (self.clock, &mut self.tasks[id.slot() as usize]);
         let TaskState::InFlight { sent, deadline, .. } = &mut task.state else { panic!("live") };
         let Some(times) = task.times.as_mut().filter(|times| done > times.done) else {
@@ -125,11 +138,11 @@ impl Model {
         self.clock.saturating_add(delay)
     }
 
-    /// When something is to be done about a task by its own times.
-    pub(super) fn due_by_itself(&self, slot: usize) -> Option<Instant> {
-        let task = &self.tasks[slot];
-        let deadline = task.times?.deadline;
-        let next = match task.state {
+    /// When something is to be done about an attempt or a task by the task's own times. Its deadline is looked at
+    /// with the attempt that the engine has in the task's slot.
+    fn due_of(&self, slot: usize, key: usize, state: TaskState) -> Option<Instant> {
+        let deadline = self.tasks[slot].times?.deadline;
+        let next = match state {
             TaskState::InFlight { worker, deadline, .. } => {
                 deadline.max(self.workers[worker].hold_until)
             }
@@ -137,21 +150,33 @@ impl Model {
             TaskState::Waiting | TaskState::Returned { .. } => Instant::FAR_FUTURE,
             TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => return None,
         };
-        Some(next.min(deadline))
+        Some(if key == slot { next.min(deadline) } else { next })
+    }
+
+    /// All of these: with the engine's slot, and the task.
+    pub(super) fn all_own(&self) -> impl Iterator<Item = (Instant, usize, usize)> {
+        (0..self.tasks.len()).flat_map(move |slot| {
+            let of = move |(key, state, _)| Some((self.due_of(slot, key, state)?, key, slot));
+            self.live_of(slot).into_iter().filter_map(of)
+        })
+    }
+
+    /// Whether a task's time is up, as is seen by one of its attempts.
+    fn is_over(&self, slot: usize, key: usize) -> bool {
+        key == slot && self.tasks[slot].times.is_some_and(|times| self.is_due(times.deadline))
     }
 
     /// Of the attempts of a worker that are due at the same time, the oldest is judged first.
-    fn oldest_due(&mut self, at: Instant, slot: usize) -> usize {
-        let is_over =
-            |slot: usize| self.tasks[slot].times.is_some_and(|times| self.is_due(times.deadline));
-        let TaskState::InFlight { worker, .. } = self.tasks[slot].state else { return slot };
-        if is_over(slot) {
+    fn oldest_due(&mut self, at: Instant, worker: usize, slot: usize) -> usize {
+        if self.is_over(slot, self.live_at(worker, slot).0) {
             return slot;
         }
         let mut held = self.workers[worker].held.iter().copied();
         let oldest = held
             .find(|&older| {
-                older == slot || self.due_by_itself(older) == Some(at) && !is_over(older)
+                let (key, state, _) = self.live_at(worker, older);
+                let is_due = self.due_of(older, key, state) == Some(at);
+                older == slot || is_due && !self.is_over(older, key)
             })
             .expect("it is held itself");
         if oldest != slot {
@@ -162,35 +187,40 @@ impl Model {
 
     /// Does what the task is due for whose own times come first.
     pub(super) fn due_own(&mut self) -> ModelStep {
-        let dues = (0..self.tasks.len()).filter_map(|slot| Some((self.due_by_itself(slot)?, slot)));
-        let Some((at, slot)) = dues.min().filter(|&(at, _)| self.is_due(at)) else {
+        let Some((at, key, slot)) = self.all_own().min().filter(|&(at, ..)| self.is_due(at)) else {
             return ModelStep::Nothing;
         };
-        self.judge_own(at, slot)
+        let live = self.live_of(slot).into_iter().find(|live| live.0 == key);
+        let TaskState::InFlight { worker, .. } = live.expect("it is due").1 else {
+            return self.end_unsent(slot);
+        };
+        self.judge_own(at, worker, slot)
     }
 
     /// Of the attempts of a worker that come due at the same time, some have times of their own and others
     /// have not: the oldest of all is judged first.
-    pub(super) fn older_own(&mut self, at: Instant, slot: usize) -> Option<usize> {
-        let oldest = self.oldest_due(at, slot);
+    pub(super) fn older_own(&mut self, at: Instant, worker: usize, slot: usize) -> Option<usize> {
+        let oldest = self.oldest_due(at, worker, slot);
         (oldest != slot).then_some(oldest)
     }
 
-    pub(super) fn judge_own(&mut self, at: Instant, slot: usize) -> ModelStep {
-        let slot = self.oldest_due(at, slot);
+    fn end_unsent(&mut self, slot: usize) -> ModelStep {
+        if self.is_over(slot, slot) {
+            self.note("timed out without an attempt under way");
+            self.finish(slot, Outcome::TimedOut);
+        } else {
+            let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!() };
+            self.resting_own.retain(|&other| other != slot);
+            self.wait_again(slot, worker);
+        }
+        ModelStep::Again
+    }
+
+    pub(super) fn judge_own(&mut self, at: Instant, worker: usize, slot: usize) -> ModelStep {
+        let slot = self.oldest_due(at, worker, slot);
+        self.turn_to(worker, slot);
+        let is_over = self.is_over(slot, self.live_at(worker, slot).0);
         let mut times = self.tasks[slot].times.expect("times of its own");
-        let is_over = self.is_due(times.deadline);
-        let TaskState::InFlight { worker, .. } = self.tasks[slot].state else {
-            if is_over {
-                self.note("timed out without an attempt under way");
-                self.finish(slot, Outcome::TimedOut);
-            } else {
-                let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!() };
-                self.resting_own.retain(|&other| other != slot);
-                self.wait_again(slot, worker);
-            }
-            return ModelStep::Again;
-        };
         let is_away = self.is_away(worker);
         if times.looked != Some(at) && !is_away {
             times.looked = Some(at);
@@ -218,6 +248,7 @@ impl Model {
     /// An attempt outlived its task's own time, which is shorter than the others'.
     fn attempt_ended_early(&mut self, worker: usize, slot: usize) -> ModelStep {
         self.note("an attempt ended by its task's own shorter time");
+        self.turn_to(worker, slot);
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let begun = self.may_have_begun(worker, slot);
         if !begun {

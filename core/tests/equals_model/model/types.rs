@@ -78,6 +78,8 @@ pub(crate) struct Counters {
     pub(crate) lost: u64,
     pub(crate) returned: u64,
     pub(crate) timed_out: u64,
+    pub(crate) hedged: u64,
+    pub(crate) hedge_wins: u64,
     pub(crate) stale: u64,
     pub(crate) foreign: u64,
 }
@@ -119,6 +121,8 @@ pub(crate) fn parts_of(stats: &Stats) -> (Gauges, Counters) {
         lost: stats.lost,
         returned: stats.returned,
         timed_out: stats.timed_out,
+        hedged: stats.hedged,
+        hedge_wins: stats.hedge_wins,
         stale: stats.stale,
         foreign: stats.foreign,
     };

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    BackoffPolicy, Config, Ejection, Event, Heap, Instant, Jitter, Link, Loss, Offer, RetryBudget,
-    Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId,
+    BackoffPolicy, Config, Ejection, Event, Heap, Hedge, HedgeBudget, Instant, Jitter, Link, Loss,
+    Offer, RetryBudget, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId,
 };
 
 use super::super::model::LinkPhase;
@@ -50,6 +50,9 @@ impl<S: Storage> Pair<S> {
         let millis = Duration::from_millis;
         offer.keeps = self.rng.pick(&[Duration::ZERO, millis(5), millis(50), Duration::MAX]);
         offer.resumes = self.rng.percent(60);
+        if self.hedging.as_mut().is_some_and(|dice| dice.percent(50)) {
+            offer.keeps = Duration::MAX;
+        }
         self.any_service(offer)
     }
 
@@ -134,7 +137,13 @@ impl<S: Storage> Pair<S> {
             let held = self.rng.pick(later);
             let about = &self.model.tasks[held];
             task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
-            attempt = about.attempts;
+            attempt = self.model.held_at(slot, held).0;
+            if self.hedging.as_mut().is_some_and(|dice| dice.percent(5)) {
+                // Of two attempts, that of the other worker.
+                let holders = self.model.holders(task).into_iter().flatten();
+                let mut others = holders.map(|(_, other)| other).filter(|&other| other != attempt);
+                attempt = others.next().unwrap_or(attempt);
+            }
         }
         match self.rng.below(40) {
             0 => task = self.any_task(),
@@ -146,7 +155,8 @@ impl<S: Storage> Pair<S> {
             3 => attempt = 0,
             _ => {}
         }
-        let is_back = self.model.workers[slot].held.iter().any(|&it| self.model.tasks[it].kept);
+        let mut of = self.model.workers[slot].held.iter();
+        let is_back = of.any(|&it| self.model.held_at(slot, it).1);
         if self.rng.percent(if is_back { 50 } else { 2 }) {
             return Event::Kept { link, task, attempt };
         }
@@ -225,6 +235,20 @@ pub(crate) fn any_budget(dice: &mut Rng) -> Option<RetryBudget> {
     budget.tokens = dice.pick(&[0, 1, 2, 3, 10]);
     budget.per_done = dice.pick(&[0, 100, 500, u16::MAX]);
     dice.percent(30).then_some(budget)
+}
+
+/// How many second attempts there may be.
+pub(crate) fn any_hedging(dice: &mut Rng) -> (u32, HedgeBudget) {
+    let mut budget = HedgeBudget::new();
+    budget.per_thousand = dice.pick(&[0, 20, 500, 1000]);
+    budget.saved_max = dice.pick(&[1, 2, 10, u16::MAX]);
+    (dice.pick(&[1, 1, 2]), budget)
+}
+
+pub(crate) fn any_hedge(dice: &mut Rng) -> Hedge {
+    let millis = Duration::from_millis;
+    let spans = [millis(0), millis(1), millis(3), millis(15), Duration::MAX];
+    if dice.percent(20) { Hedge::after_p95() } else { Hedge::after(dice.pick(&spans)) }
 }
 
 /// Links of another, larger pool: many slots, generations and epochs that this one may or may not

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Choice, Config, Event, Instant, Lane, Link, Offer, Route, Scheduler, Storage, TaskId,
+    Choice, Config, Event, Hedge, Instant, Lane, Link, Offer, Route, Scheduler, Storage, TaskId,
     TaskOptions, Verdict, WorkerId, WorkerState,
 };
 
 pub(crate) use self::choices::random_config;
-use self::choices::{any_budget, any_ejection, forged_links};
+use self::choices::{any_budget, any_ejection, any_hedge, any_hedging, forged_links};
 use self::queues::Queueing;
 use super::model::Model;
 use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
@@ -25,6 +25,8 @@ pub(crate) struct Pair<S: Storage> {
     pub(crate) rng: Rng,
     /// Where workers are chosen by their answers: what is drawn for that, so that all else stays as it was.
     extra: Option<Rng>,
+    /// The same, where tasks are sent to two workers at once.
+    hedging: Option<Rng>,
     engine: Scheduler<S>,
     model: Model,
     now: Instant,
@@ -38,6 +40,12 @@ pub(crate) struct Pair<S: Storage> {
     finished: u64,
     compared: u64,
     log: VecDeque<String>,
+}
+
+/// Dice of their own for what not every run has, so that all else stays as it was.
+pub(crate) struct Dice {
+    pub(crate) extra: Option<Rng>,
+    pub(crate) hedging: Option<Rng>,
 }
 
 /// What differs from run to run.
@@ -55,12 +63,12 @@ impl<S: Storage> Pair<S> {
         again: String,
         mut rng: Rng,
         config: impl FnOnce(&mut Rng) -> Config,
-        extra: Option<Rng>,
+        dice: Dice,
         storage: S,
         (tasks, workers): (usize, usize),
     ) -> Self {
         let mut config = config(&mut rng);
-        let mut extra = extra;
+        let Dice { mut extra, mut hedging } = dice;
         if let Some(dice) = &mut extra {
             config.choice = Choice::FirstAnswer;
             config.ejection = any_ejection(dice);
@@ -72,12 +80,24 @@ impl<S: Storage> Pair<S> {
             moves_on: rng.pick(&[10, 30, 60]),
             drains: rng.pick(&[0, 0, 10]),
         };
-        let queueing = Queueing::draw(&mut rng, (tasks, workers));
+        let mut tasks = tasks;
+        if let Some(dice) = &mut hedging {
+            (config.hedges_max, config.hedge_budget) = any_hedging(dice);
+            config.attempts_max = config.attempts_max.max(dice.pick(&[1, 3, 4]));
+            config.resends_max = config.resends_max.max(dice.pick(&[1, 5, 64]));
+            config.grace = dice.pick(&[Duration::ZERO, Duration::from_millis(60), Duration::MAX]);
+            tasks -= config.hedges_max as usize;
+        }
+        let mut queueing = Queueing::draw(&mut rng, (tasks, workers));
+        if let Some(dice) = &mut hedging {
+            queueing.hedge_some(dice);
+        }
         let (engine, model) = queueing.make(storage, config, (tasks, workers));
         let mut pair = Self {
             again,
             rng,
             extra,
+            hedging,
             engine,
             model,
             now: Instant::EPOCH,
@@ -170,7 +190,7 @@ impl<S: Storage> Pair<S> {
             for held in self.model.workers[slot].held.clone() {
                 let about = &self.model.tasks[held];
                 let task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
-                let attempt = about.attempts;
+                let attempt = self.model.held_at(slot, held).0;
                 let fails = self.rng.below(500) == 0;
                 let verdict = if fails { Verdict::Failed } else { Verdict::Done };
                 self.event(Event::Replied { link, task, attempt, verdict });
@@ -206,7 +226,17 @@ impl<S: Storage> Pair<S> {
     }
 
     fn submit_plain(&mut self) {
-        let result = self.call(Scheduler::submit, Model::submit, "submit");
+        let options = TaskOptions::new();
+        let result = if self.hedging.is_some() {
+            let options = options.hedge(Hedge::after_p95());
+            self.call(
+                |engine, now| engine.submit_with(now, options),
+                |model, now| model.submit_with(now, options),
+                "submit, to be hedged",
+            )
+        } else {
+            self.call(Scheduler::submit, Model::submit, "submit")
+        };
         self.tasks.extend(result);
     }
 
@@ -218,7 +248,12 @@ impl<S: Storage> Pair<S> {
                 .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
             options = self.any_times(options);
         }
-        let options = self.any_queue(options);
+        let mut options = self.any_queue(options);
+        if let Some(dice) = &mut self.hedging {
+            if dice.percent(90) {
+                options = options.hedge(any_hedge(dice));
+            }
+        }
         let result = if options == TaskOptions::new() {
             self.call(Scheduler::submit, Model::submit, "submit")
         } else {
@@ -379,6 +414,7 @@ impl<S: Storage> Pair<S> {
         assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");
         assert_eq!(self.engine.is_drained(), self.model.is_drained(), "drained: engine, model");
         self.compare_workers();
+        self.compare_holders();
         self.compare_queues();
         let (wake, exact) = (self.engine.poll_timeout(), self.model.poll_timeout());
         // What is due already is due now.
@@ -391,6 +427,14 @@ impl<S: Storage> Pair<S> {
         for &id in self.workers.iter().rev().take(8) {
             let got = self.engine.worker_stats(id).map(OfWorker::from);
             assert_eq!(got, self.model.worker_stats(id.into()), "{id:?}: engine, model");
+        }
+    }
+
+    fn compare_holders(&self) {
+        for &task in self.tasks.iter().rev().take(8) {
+            let holders = [self.engine.holder(task), self.engine.second_holder(task)];
+            let got = holders.map(|it| it.map(|(worker, attempt)| (worker.slot(), attempt)));
+            assert_eq!(got, self.model.holders(task), "who holds {task:?}: engine, model");
         }
     }
 

@@ -10,6 +10,7 @@ use chargehand_core::{
 use super::super::model::Model;
 use super::super::rng::Rng;
 use super::Pair;
+use super::choices::any_hedge;
 
 /// What a run does with queues and keys.
 pub(super) struct Queueing {
@@ -73,6 +74,15 @@ impl Queueing {
     /// Whether a pause is to be the key's.
     pub(super) fn of_keys(&mut self) -> bool {
         self.dice.percent(self.of_keys)
+    }
+
+    /// Has tasks of some queues be sent to two workers at once.
+    pub(super) fn hedge_some(&mut self, dice: &mut Rng) {
+        for options in &mut self.options {
+            if dice.percent(50) {
+                *options = options.hedge(any_hedge(dice));
+            }
+        }
     }
 
     fn any(&self, rng: &mut Rng) -> QueueId {

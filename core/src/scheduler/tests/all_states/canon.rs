@@ -82,6 +82,8 @@ impl Canon {
             self.words.extend([first, count, u32::try_from(queues).unwrap_or(NEVER)]);
         }
         self.words.extend(state.queues.words(tasks, state.clock));
+        self.words
+            .extend(state.hedging.budget(&state.policy, state.stats.sent - state.stats.hedged));
         self.words.push(u32::from(state.is_draining));
         self.ahead(state.drain_deadline);
         self.ahead(state.calm_until);
@@ -96,6 +98,7 @@ impl Canon {
             TaskState::Withdrawing => (4, 0),
             TaskState::Resting => (5, 0),
             TaskState::Finished(outcome) => (6, outcome as u32),
+            TaskState::Second => (7, 0),
         };
         self.words.extend([kind, outcome]);
         if matches!(kind, 0 | 4 | 6) {
@@ -108,15 +111,20 @@ impl Canon {
         self.words.extend([task.attempts, task.failures, task.losses].map(u32::from));
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
         self.words.extend([u32::from(task.line), task.stand as u32, u32::from(task.is_keyed)]);
-        self.words.extend([task.is_suspect, task.is_timed].map(u32::from));
+        self.words.extend([task.is_suspect, task.is_timed()].map(u32::from));
         self.words.push(task.kept as u32);
-        if task.is_timed {
+        if task.is_timed() {
             let (times, numbers, flags) = engine.state.own.of(slot);
             for at in times {
                 self.ahead(at);
             }
             self.words.extend(numbers.map(|number| u32::try_from(number).unwrap_or(NEVER)));
             self.words.extend(flags.map(u32::from));
+        }
+        if let Some((words, [since, timer])) = engine.state.hedging.words(slot, task) {
+            self.words.extend(words);
+            self.since(since);
+            self.ahead(timer);
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::{
-    Class, Config, Instant, Key, Lane, Offer, QueueId, QueueOptions, QueueSet, Rate, Route,
+    Class, Config, Hedge, Instant, Key, Lane, Offer, QueueId, QueueOptions, QueueSet, Rate, Route,
     TaskOptions, Useless, Verdict,
 };
 use search::{Model, Other, TICK};
@@ -384,4 +384,48 @@ fn all_faults_together() {
         Other::Shut,
     ];
     search(&model, &["done", "failed", "cancelled", "sent again", "withdrawn", "gone"]);
+}
+
+/// A model whose tasks are sent to a second worker after a tick, where that has room.
+fn hedged(name: &'static str) -> Model {
+    const HEDGED: TaskOptions = PLAIN.hedge(Hedge::after(TICK));
+    let mut model = model(name);
+    model.tasks = &[HEDGED];
+    // One slot of the three is for second attempts.
+    model.config.hedges_max = 1;
+    (model.config.hedge_budget.saved_max, model.config.hedge_budget.per_thousand) = (1, 1000);
+    (model.config.attempts_max, model.config.resends_max) = (3, 3);
+    model
+}
+
+#[test]
+fn two_attempts_of_a_task_end_in_one_outcome_whatever_becomes_of_them() {
+    let mut model = hedged("two attempts of a task");
+    model.tasks_max = 2;
+    model.verdicts = &[Verdict::Done, Verdict::Failed, Verdict::Returned];
+    model.others = &[Other::Cancel, Other::Break, Other::Drain, Other::Shut];
+    let wanted = ["done", "failed", "bounced", "exhausted", "cancelled", "aborted", "withdrawn"];
+    search(&model, &wanted);
+}
+
+#[test]
+fn two_tasks_of_two_attempts_do_not_mix_them_up() {
+    let mut model = hedged("two tasks of two attempts");
+    model.offers = &[AHEAD];
+    model.verdicts = &[Verdict::Done, Verdict::Returned];
+    model.useless = &[Useless::Throttled(TICK)];
+    model.others = &[Other::Cancel, Other::Break];
+    search(&model, &["done", "exhausted", "cancelled", "withdrawn", "sent again"]);
+}
+
+#[test]
+fn an_attempt_that_is_kept_is_one_of_two() {
+    const KEEPS: Offer = ONE.keeps(Duration::from_secs(1));
+    const RESUMES: Offer = KEEPS.resumes();
+    let mut model = hedged("an attempt that is kept is one of two");
+    model.tasks_max = 2;
+    model.config.grace = TICK * 2;
+    model.offers = &[KEEPS, RESUMES];
+    model.others = &[Other::Away, Other::Refuse, Other::Cancel];
+    search(&model, &["done", "exhausted", "cancelled", "withdrawn"]);
 }

@@ -206,13 +206,16 @@ impl Model {
         for (task, slot) in (0..).zip(tasks) {
             let is_open = !matches!(
                 slot.state,
-                TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing
+                TaskState::Free
+                    | TaskState::Finished(_)
+                    | TaskState::Withdrawing
+                    | TaskState::Second
             );
             if self.has(Other::Cancel) && is_open {
                 steps.push(Step::Cancel(task));
             }
             let is_there = || workers[wide(slot.worker) as usize].phase.is_up();
-            if slot.state == TaskState::InFlight && is_there() {
+            if slot.state.is_held() && is_there() {
                 if slot.kept != Kept::No {
                     steps.push(Step::Kept(task));
                 }
@@ -429,7 +432,7 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
     let link = |at: u32| workers[at as usize].link(at);
     let held = |task: u32| {
         let slot = &tasks[task as usize];
-        (link(wide(slot.worker)), slot.id(task), slot.attempts)
+        (link(wide(slot.worker)), engine.state.named(tasks, task), slot.attempts)
     };
     let event = match step {
         Step::Submit(number) => {
@@ -524,6 +527,12 @@ fn strange(engine: &Engine, at: u32, task: TaskId) -> Vec<(TaskId, u16)> {
     if slot.state != TaskState::InFlight || wide(slot.worker) != at {
         strange.push((task, attempt));
     }
+    // The other one of two attempts may be that worker's.
+    strange.retain(|&(id, attempt)| {
+        engine
+            .second_holder(id)
+            .is_none_or(|(worker, other)| (worker.slot(), other) != (at, attempt))
+    });
     strange
 }
 
