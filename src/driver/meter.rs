@@ -146,14 +146,6 @@ impl Meter {
         }
     }
 
-    /// A worker says how long an attempt took that it is about to answer.
-    pub(crate) fn on_took(&mut self, task: TaskId, took: Duration) {
-        if let Some(measuring) = &mut self.0 {
-            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            measuring.told[task.slot() as usize] = nanos.max(1);
-        }
-    }
-
     /// A second attempt of a task is sent. From here on it is not measured: what is known of it by its slot is
     /// about one of them.
     pub(crate) fn on_hedged(&mut self, task: TaskId, now: Instant) {
@@ -161,6 +153,14 @@ impl Meter {
             let TaskTime { worker, .. } = measuring.times[task.slot() as usize];
             measuring.leave(worker, task.slot(), now);
             measuring.times[task.slot() as usize] = TaskTime { at: NEVER, worker: NOBODY };
+        }
+    }
+
+    /// A worker says how long an attempt took that it is about to answer.
+    pub(crate) fn on_took(&mut self, task: TaskId, took: Duration) {
+        if let Some(measuring) = &mut self.0 {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            measuring.told[task.slot() as usize] = nanos.max(1);
         }
     }
 

@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use super::keys::Keys;
 use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
+#[cfg(feature = "hedging")]
 use super::sets::Groups;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};

@@ -108,7 +108,7 @@ impl Recording {
         let mut replay = Replay::new(reader)?;
         let head = replay.head().clone();
         let setup = Setup {
-            tasks_max: head.slots,
+            tasks_max: head.slots.saturating_sub(head.config.hedges_max),
             workers_max: head.workers_max,
             queues: head.queues,
             config: head.config,
