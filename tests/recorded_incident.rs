@@ -46,7 +46,7 @@ fn recorded_incident() {
     );
     let pool: Pool = world.pool(|builder| {
         let config = serde_json::from_str::<Config>(CONFIG).expect("as recorded");
-        let builder = builder.tasks_max(576).workers_max(1024);
+        let builder = builder.tasks_max(512).workers_max(1024);
         builder.configure(|policies| *policies = config)
     });
     let of_range = pool.clone();
