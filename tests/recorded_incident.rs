@@ -13,7 +13,7 @@ const fn nanos(count: u64) -> Duration {
 }
 
 /// The policies of the pool.
-const CONFIG: &str = r#"{"attempts_max":5,"resends_max":64,"elsewhere_wait":{"secs":1,"nanos":0},"window_max":1024,"trust_initial":16,"attempt_timeout":{"secs":60,"nanos":0},"retries_max":1,"retry_delay":{"secs":0,"nanos":5000000},"connect_timeout":{"secs":10,"nanos":0},"heartbeat_interval":{"secs":10,"nanos":0},"heartbeat_timeout":{"secs":10,"nanos":0},"strikes_max":3,"failures_max":65535,"pause_max":{"secs":3600,"nanos":0},"class_share_min":5,"keys_max":4096,"grace":{"secs":0,"nanos":0},"absent_max":{"secs":600,"nanos":0},"choice":"LeastLoaded","ejection":null,"retry_budget":null,"backoff":{"base_nanos":100000000,"cap_nanos":30000000000,"factor":2,"jitter":"Full"},"stable_after":{"secs":30,"nanos":0},"seed":2493001065868230072}"#;
+const CONFIG: &str = r#"{"attempts_max":5,"resends_max":64,"elsewhere_wait":{"secs":1,"nanos":0},"window_max":1024,"trust_initial":16,"attempt_timeout":{"secs":60,"nanos":0},"retries_max":1,"retry_delay":{"secs":0,"nanos":5000000},"connect_timeout":{"secs":10,"nanos":0},"heartbeat_interval":{"secs":10,"nanos":0},"heartbeat_timeout":{"secs":10,"nanos":0},"strikes_max":3,"failures_max":65535,"pause_max":{"secs":3600,"nanos":0},"class_share_min":5,"keys_max":4096,"grace":{"secs":0,"nanos":0},"absent_max":{"secs":600,"nanos":0},"choice":"LeastLoaded","ejection":null,"retry_budget":null,"hedges_max":64,"hedge_budget":{"per_thousand":20,"saved_max":10},"backoff":{"base_nanos":100000000,"cap_nanos":30000000000,"factor":2,"jitter":"Full"},"stable_after":{"secs":30,"nanos":0},"seed":2493001065868230072}"#;
 
 const SINGLES: u64 = 0;
 const BULK: u64 = 400;
