@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::{Code, Holding, Message, Progress};
+use chargehand::core::message::{Code, Holding, Message, Progress, Took};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 
@@ -218,10 +218,15 @@ impl Oracle {
             }
             (Step::ManagerGot, Err(_)) => {
                 let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
-                self.count(if is_progress { "progress read" } else { "garbage read" });
-                // That ends the link, and what it held may be done in the pool's own process before the wire is
+                let is_time = matches!(Took::decode(passing.frame), Some(Ok(_)));
+                self.count(match (is_progress, is_time) {
+                    (true, _) => "progress read",
+                    (_, true) => "time of a handler read",
+                    _ => "garbage read",
+                });
+                // Garbage ends the link, and what it held may be done in the pool's own process before the wire is
                 // seen to end.
-                self.link(name).is_over |= !is_progress;
+                self.link(name).is_over |= !is_progress && !is_time;
             }
             (Step::ManagerLeft, _) => self.leave(name),
             _ => {}

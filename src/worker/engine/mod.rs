@@ -28,7 +28,7 @@ use crate::link::party::Party;
 use crate::link::quota::messages_each;
 use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
-use crate::link::reason::BoxError;
+use crate::link::reason::{BoxError, DisconnectReason};
 use crate::link::token::Token;
 use crate::link::watch::Watch;
 
@@ -236,25 +236,25 @@ where
             if away::is_away(owner) {
                 return self.answer_later(owner, verdict);
             }
-            if let Some(began) = began {
-                self.tell_time(owner, began);
-            }
+            let told = began.map_or(Ok(()), |began| self.tell_time(owner, began));
             self.answer(owner, verdict);
+            if let Err(end) = told {
+                // Only now: the run is over, and the end of its link would end it once more.
+                self.on_end(owner.place, end);
+            }
         } else if self.runner.note_said(run, &mut self.clock) {
             self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
         }
     }
 
     /// Says how long an attempt took that is about to be answered, if it took some time.
-    fn tell_time(&mut self, owner: Owner, began: Instant) {
+    fn tell_time(&mut self, owner: Owner, began: Instant) -> Result<(), DisconnectReason> {
         let took = self.clock.now().saturating_since(began);
         let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
-        let (SlotState::Link(link), true) = (state, took >= TOLD_FROM) else { return };
+        let (SlotState::Link(link), true) = (state, took >= TOLD_FROM) else { return Ok(()) };
         let mut cx = Context::from_waker(entry.waker());
         let memory = &mut self.runner.memory;
-        if let Err(end) = link.tell_took(&mut cx, owner.slot, took, memory) {
-            self.on_end(owner.place, end);
-        }
+        link.tell_took(&mut cx, owner.slot, took, memory)
     }
 
     /// Goes on with what is not hot.
