@@ -40,7 +40,8 @@ const LATE: Duration = Duration::from_millis(100);
 const ONE_TURN: Duration = Duration::from_millis(10);
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "4 % of a range: decision 0010")]
+    #[inline(always)]
     pub(crate) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Send { link, task, attempt } => {
