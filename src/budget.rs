@@ -437,4 +437,5 @@ impl Arrivals {
 }
 
 #[cfg(test)]
+#[path = "budget/tests.rs"] // The tests of concurrency include this file from elsewhere.
 mod tests;

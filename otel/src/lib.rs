@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/traces.rs` exports them by OTLP. Which spans there are, and their fields, is at
+//! `otel/examples/traces.rs` exports them by OTLP. Which spans there are, and their fields, is at
 //! [`chargehand::traces`].
 
 use chargehand::traces::{Propagate, TraceContext};

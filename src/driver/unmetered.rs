@@ -28,6 +28,9 @@ impl Meter {
     pub(crate) fn on_sent(&mut self, _link: Link, _task: TaskId, _attempt: u16, _now: Instant) {}
 
     #[inline]
+    pub(crate) fn on_hedged(&mut self, _task: TaskId, _now: Instant) {}
+
+    #[inline]
     pub(crate) fn on_failure(&mut self, _task: TaskId, _now: Instant) {}
 
     #[inline]

@@ -305,6 +305,7 @@ impl<C: Linkage> Free<C> {
 
     /// Returns how many of `slots` there are for it and for what it gave.
     #[inline]
+    #[cfg_attr(not(feature = "hedging"), expect(clippy::unused_self, reason = "as with it"))]
     const fn end(&self, slots: &[C::Slot]) -> usize {
         #[cfg(feature = "hedging")]
         return slots.len() - wide(self.kept) as usize;

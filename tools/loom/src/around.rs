@@ -118,15 +118,11 @@ pub(crate) mod payload {
             unreachable!("no model reads answers")
         }
 
-        pub(crate) fn take(&mut self) -> Self {
-            core::mem::take(self)
-        }
-
-        pub(crate) fn into_bytes(
-            self,
+        pub(crate) fn take_bytes(
+            &mut self,
             _spare: Vec<u8>,
         ) -> Result<Vec<u8>, crate::error::TaskError> {
-            Ok(self.0)
+            Ok(core::mem::take(&mut self.0))
         }
     }
 }

@@ -95,7 +95,7 @@ impl Caller {
     }
 
     fn submit(&self, mailbox: &Mailbox, byte: u8) -> Result<CallId, NotQueued> {
-        mailbox.submit(&mut Some(Body::of(vec![byte])), Check::RAW, Some(&self.waker), None)
+        mailbox.submit(&mut Body::of(vec![byte]), Check::RAW, Some(&self.waker), None)
     }
 
     fn wait(&self, mailbox: &Mailbox, call: CallId) -> TaskResult {
@@ -217,7 +217,7 @@ pub fn left(preemptions: usize) {
 fn held_back(sets_first: bool, preemptions: usize) {
     check(preemptions, move || {
         let (mailbox, mut driver) = pool(8);
-        let call = mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, None, None).expect("room");
+        let call = mailbox.submit(&mut Body::default(), Check::RAW, None, None).expect("room");
         driver.sleep();
         assert_eq!(driver.take(), [call]);
         let asking = thread::spawn(move || {
@@ -251,7 +251,7 @@ pub fn taken(preemptions: usize) {
     check(preemptions, || {
         let (mailbox, mut driver) = pool(8);
         let calls: Vec<CallId> = (0..2)
-            .map(|_| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, None, None).expect("room"))
+            .map(|_| mailbox.submit(&mut Body::default(), Check::RAW, None, None).expect("room"))
             .collect();
         driver.sleep();
         assert_eq!(driver.take(), calls);

@@ -26,6 +26,15 @@ pub(crate) mod lock {
 
 pub(crate) use crate::around::erased;
 
+pub(crate) mod schema {
+    /// What a worker wants: nothing that is tried here.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Wanted {
+        pub(crate) queues: Option<Box<[std::sync::Arc<str>]>>,
+        pub(crate) rate: Option<chargehand_core::Rate>,
+    }
+}
+
 #[path = "../../../src/link/alarm.rs"]
 pub(crate) mod alarm;
 #[path = "../../../src/link/party.rs"]

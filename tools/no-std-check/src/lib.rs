@@ -8,7 +8,8 @@ use core::time::Duration;
 
 #[cfg(feature = "sealed")]
 use chargehand_core::keyed::{
-    Channel, ChannelError, EXCHANGE_BYTES_MAX, ExchangeError, Key, Member, NONCE_BYTES, Responder,
+    Channel, ChannelError, EXCHANGE_BYTES_MAX, ExchangeError, Member, NONCE_BYTES, Responder,
+    SharedKey,
 };
 use chargehand_core::ledger::{Ledger, LedgerError, Span};
 #[cfg(feature = "sealed")]
@@ -89,7 +90,7 @@ pub fn kind(decoder: &mut PrefixDecoder<&mut [u8]>) -> Result<Option<&'static st
 /// Answers whoever opens a link, with a nonce of the board's own.
 #[cfg(feature = "sealed")]
 pub fn answer<'o>(
-    key: &Key,
+    key: &SharedKey,
     nonce: [u8; NONCE_BYTES],
     open: &[u8],
     out: &'o mut [u8; EXCHANGE_BYTES_MAX],
