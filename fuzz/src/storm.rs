@@ -53,6 +53,11 @@ mod rng {
             Self { bytes: bytes.to_vec(), at: 0 }
         }
 
+        /// The same input once more: what is drawn of it there is not taken here.
+        pub(crate) fn apart(&self, _salt: u64) -> Self {
+            self.clone()
+        }
+
         pub(crate) fn is_over(&self) -> bool {
             self.at >= self.bytes.len()
         }

@@ -31,8 +31,7 @@ pub(super) struct Queueing {
 
 impl Queueing {
     pub(super) fn draw(rng: &mut Rng, (tasks, workers): (usize, usize)) -> Self {
-        let mut dice = rng.clone();
-        let mut dice = Rng::new(dice.next() ^ 0x0073_6572_7665);
+        let mut dice = rng.apart(0x0073_6572_7665);
         let (picky, rated) = (dice.pick(&[0, 10, 60]), dice.pick(&[0, 0, 30, 80]));
         let of_keys = dice.pick(&[0, 30, 80]);
         let options = Vec::new();
