@@ -87,7 +87,7 @@ pub enum Event {
         /// Its link, if that is still up.
         link: Link,
     },
-    /// The worker says how far an attempt is. Where the task's [`attempt_max`](TaskOptions::attempt_max) says so it
+    /// The worker says how far an attempt is. Where the task's [`attempt_max`](crate::TaskOptions::attempt_max) says so it
     /// has its time once more. It is refused as an answer would be. No sign of life: a worker that hears nothing
     /// while it says so is pinged as any other, so that it knows that somebody listens.
     #[cfg(feature = "task-times")]

@@ -1,7 +1,7 @@
 //! Why a pool does what it does: why tasks wait, why a task is where it is, why a worker gets none.
 //!
 //! Every reason is the scheduler's own, as of when there was nothing left for it to do: see
-//! [`Waits`](crate::core::Waits) and [`Idles`](crate::core::Idles). What has not got as far as the scheduler
+//! [`Waits`] and [`Idles`]. What has not got as far as the scheduler
 //! waits for what [`Lacks`] says.
 
 use alloc::string::String;

@@ -347,6 +347,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Returns who serves the newest task of a worker.
+    #[cfg_attr(not(feature = "queues"), expect(clippy::unused_self, reason = "as with it"))]
     fn groups_of_newest(&self, slot: &WorkerSlot) -> Groups {
         #[cfg(feature = "queues")]
         if let Some(task) = slot.held.tail() {

@@ -149,6 +149,7 @@ impl Line {
     }
 
     #[cfg(not(feature = "hedging"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
     pub(super) const fn hedge(&self) -> Option<Hedge> {
         None
     }
