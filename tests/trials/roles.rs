@@ -75,6 +75,13 @@ pub(crate) fn peak_of(process: &str) -> u64 {
     field(&status(process), "VmHWM:")
 }
 
+/// Forgets this process's peak so far, which other tests in it made, and returns what it has now.
+pub(crate) fn begin_peak() -> u64 {
+    // Where that may not be written the peak is that of all tests so far.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    field(&status("self"), "VmRSS:")
+}
+
 fn status(process: &str) -> String {
     std::fs::read_to_string(format!("/proc/{process}/status")).expect("it lives")
 }

@@ -7,7 +7,7 @@ use crate::crowds::raise_files;
 use crate::pair::{Socket, any_port};
 use crate::proxy::Proxy;
 use crate::rig::{Rig, Tally, eventually, millis, pause, quick, setup};
-use crate::roles::peak_of;
+use crate::roles::{begin_peak, peak_of};
 
 /// How many workers there are, and for how many seconds they are cut off, where `STORM_WORKERS` and `STORM_SECONDS` do
 /// not say. Half of them dial, the other half is dialled.
@@ -35,6 +35,7 @@ pub(crate) fn span() -> Duration {
 
 pub(crate) async fn workers_that_are_cut_off_at_once_are_all_back_in_time<P: Socket>() {
     let (workers, outage) = (workers(), span());
+    let before = begin_peak();
     // Each link has two ends, and the network two more.
     let files = usize::try_from(4 * workers + 200).expect("a few thousand");
     assert!(raise_files() > files, "so many open files are not allowed here");
@@ -62,7 +63,7 @@ pub(crate) async fn workers_that_are_cut_off_at_once_are_all_back_in_time<P: Soc
     let started = Instant::now();
     rig.up::<P>(workers).await;
     let took = started.elapsed();
-    let peak = peak_of("self");
+    let peak = peak_of("self").saturating_sub(before);
     println!(
         "{workers} workers, {tries} tries in {outage:?}; all are back {took:?} later; this process had {} MiB at most",
         peak >> 20

@@ -89,7 +89,9 @@ fn top_shows_what_the_endpoint_says_and_leaves_the_terminal_as_it_was() {
     let tasks = ask(&url, "api/overview")["tasks"].clone();
     let terminal = Terminal::start(&folder, &script(&folder, &url));
     let ended = format!("{} done, 1 failed of {}", tasks["done"], tasks["submitted"]);
-    let screen = terminal.wait_for(&ended);
+    terminal.wait_for(&ended);
+    // The table is drawn last.
+    let screen = terminal.wait_for("in-process 1");
     for wanted in [
         "chargehand run  running",
         "1 of 1 up",
