@@ -138,6 +138,8 @@ fn what_is_no_policy_or_none_of_its_values_is_refused_by_name() {
         ("attemps_max=3", "attempts_max"),
         ("attempts_max=0", "attempts_max"),
         ("attempts_max=many", "attempts_max=many"),
+        ("hedges_max=4000000000", "no second attempts"),
+        ("queue.0.hedge=null", "no second attempts"),
         ("retry_delay=3 parsecs", "retry_delay"),
         ("window=wide", "auto"),
         ("queue.7.weight=2", "no such queue"),

@@ -202,6 +202,10 @@ where
     let Ok(Value::Object(mut fields)) = serde_json::to_value(it) else {
         return Err("it cannot be changed".into());
     };
+    if field.starts_with("hedge") {
+        // And the slots for second attempts are memory.
+        return Err("an estimate knows no second attempts".into());
+    }
     let known: Vec<_> = fields.keys().cloned().collect();
     let Some(place) = fields.get_mut(field) else {
         return Err(format!("there is no such policy; there are {}, and window", known.join(", ")));
