@@ -8,6 +8,8 @@ exec </dev/null
 STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim autobahn examples
   status loom fuzz firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=2400
+# Most tests wait for a time to pass, so more of them run at once than there are processors.
+TEST_THREADS=${RUST_TEST_THREADS:-6}
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
 MAIN_JOB='cargo run --release --example backfill'
 TEST='bash ci.sh test'
@@ -186,11 +188,12 @@ the first release, say so in CHANGELOG.md and renew the baseline: bash ci.sh sem
 # Writes the public API of the published crates in $1 as JSON into the folder $2.
 api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
-  rm -rf "$2" "$target/semver/target/doc"
+  # Where the stage `docs` has built what they depend on.
+  rm -rf "$2" "$target"/docsrs/doc/*.json
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
-    --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
+    --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/docsrs")
   mkdir -p "$2"
-  mv "$target"/semver/target/doc/*.json "$2"
+  mv "$target"/docsrs/doc/*.json "$2"
 }
 
 # Makes the present API the one to compare with, from the commit on that has the file.
@@ -201,16 +204,22 @@ semver-baseline() {
 
 # Clippy rather than check: it also finds what is unused in one combination only. Of core's features up to three
 # together; of the facade's each pair of those that have code of their own, and each of those that only hand on an adapter.
-# It needs `std` or `alloc`, and says so where it has neither.
+# It needs `std` or `alloc`, and says so where it has neither. One crate after the other keeps one processor busy, so
+# there are two halves, each with a folder of its own.
 stage_features() {
-  # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
-  cargo hack clippy -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt -- -D warnings
+  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature half pids=() failed=
+  for half in 1 2; do
+    CARGO_TARGET_DIR=$target/features-$half half_of_features "$half/2" "$adapters" >"$target/features-$half.log" 2>&1 &
+    pids+=($!)
+  done
+  for half in 1 2; do
+    wait "${pids[half - 1]}" || failed+=" $half"
+  done
+  for half in $failed; do cat "$target/features-$half.log"; done
+  [[ -z $failed ]] || fail "features, halves:$failed"
+  cat "$target"/features-[12].log | grep -c '^info: running'
   cargo clippy -p chargehand-core --all-features -- -D warnings
   cargo clippy -p chargehand-core --features defmt -- -D warnings
-  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature
-  cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
-    --exclude-features "$adapters,default" -- -D warnings
-  cargo hack clippy -p chargehand --each-feature --include-features "$adapters" -- -D warnings
   for feature in ${adapters//,/ }; do
     # But for what a doc test or a target is about, and the WebSocket listener of the JSON dialect.
     ! grep -rlE "feature = \"$feature\"" src | grep -vxE 'src/(lib|payload/json_heights)\.rs' ||
@@ -221,6 +230,15 @@ stage_features() {
     fail "chargehand builds without std and without alloc"
   fi
   grep -q '^error: chargehand needs its feature `std`' "$log" || { cat "$log"; fail "another reason"; }
+}
+
+# `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
+half_of_features() {
+  local hack=(cargo hack clippy --partition "$1")
+  "${hack[@]}" -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt -- -D warnings &&
+    "${hack[@]}" -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
+      --exclude-features "$2,default" -- -D warnings &&
+    "${hack[@]}" -p chargehand --each-feature --include-features "$2" -- -D warnings
 }
 
 stage_deny() {
@@ -269,6 +287,8 @@ stage_package() {
     echo '[workspace]'
     echo 'members = ["*"]'
     echo 'resolver = "3"'
+    # The same profiles, without which tests of what is calculated take several times as long.
+    sed -n '/^\[profile\.dev/,/^$/p' Cargo.toml
     echo '[patch.crates-io]'
   } >"$out/Cargo.toml"
   for crate in "${!CRATES[@]}"; do
@@ -283,7 +303,7 @@ stage_package() {
   (
     cd "$out"
     export CARGO_TARGET_DIR=$target/packaged CARGO_PROFILE_DEV_DEBUG=0
-    cargo test --workspace --all-features --no-fail-fast
+    RUST_TEST_THREADS=$TEST_THREADS cargo test --workspace --all-features --no-fail-fast
     cargo build --workspace --all-features --examples
   )
 }
@@ -334,32 +354,38 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features --no-fail-fast
+  RUST_TEST_THREADS=$TEST_THREADS STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features \
+    --no-fail-fast
 }
 
 # What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)
 # a target. The flags are those of cargo-fuzz, without its sanitizer: there is no `unsafe` to watch.
 stage_fuzz() {
   local manifest=(--locked --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz")
-  local triple seconds=${FUZZ_SECONDS:-10} bin name found
   cargo test "${manifest[@]}"
-  triple=$(rustc -vV | sed -n 's/^host: //p')
+  FUZZ_TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
   RUSTFLAGS='--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares' \
-    cargo build --release --features fuzzer --bins --target "$triple" "${manifest[@]}"
-  for bin in fuzz/corpus/*; do
-    name=$(basename "$bin")
-    # What is new goes there, and what fails stays there.
-    found=$target/fuzz/found/$name
-    mkdir -p "$found"
-    "$target/fuzz/$triple/release/$name" -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=2048 \
-      -verbosity=0 -print_final_stats=1 -artifact_prefix="$found-" "$found" "fuzz/corpus/$name" >"$found.log" 2>&1 || {
-      tail -40 "$found.log"
-      fail "$name: keep the input in fuzz/corpus/$name, and mend what it shows"
-    }
-    echo "$name: $(grep -oP 'executed_units: +\K\d+' "$found.log") inputs, nothing found"
-  done
+    cargo build --release --features fuzzer --bins --target "$FUZZ_TRIPLE" "${manifest[@]}"
+  export FUZZ_TRIPLE target
+  export -f fuzz_target fail
+  # Each keeps one processor busy.
+  find fuzz/corpus -mindepth 1 -maxdepth 1 -printf '%f\n' | sort |
+    xargs -P "$(nproc)" -I{} bash -c 'fuzz_target {}' || fail "a target of fuzzing"
+}
+
+fuzz_target() {
+  # What is new goes there, and what fails stays there.
+  local name=$1 found=$target/fuzz/found/$1
+  mkdir -p "$found"
+  "$target/fuzz/$FUZZ_TRIPLE/release/$name" -max_total_time="${FUZZ_SECONDS:-10}" -max_len=600 -timeout=20 \
+    -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 -artifact_prefix="$found-" "$found" "fuzz/corpus/$name" \
+    >"$found.log" 2>&1 || {
+    tail -40 "$found.log"
+    fail "$name: keep the input in fuzz/corpus/$name, and mend what it shows"
+  }
+  echo "$name: $(grep -oP 'executed_units: +\K\d+' "$found.log") inputs, nothing found"
 }
 
 # Every order in which threads can wake a driver, and in which callers and it can leave things for each other, on
@@ -388,15 +414,14 @@ stage_soak() {
 }
 
 # The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, both
-# with judgement of workers and, as some of them failed, without; the first 2,000; and for $FRESH_SECONDS (60) those that
+# with judgement of workers and, as some of them failed, without; the first 9,000; and for $FRESH_SECONDS (60) those that
 # nobody has run before. It prints the first of these and, where one fails, what happens in the least of it that does, and
 # the command that runs that again. Its own tests are in the stage `test`.
 stage_sim() {
   cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 0 --plain --any --jobs 2
-  cargo run --release -p chargehand-sim -- --seeds 2000 --jobs 2
-  # Fresh seeds are back once the last kind that fails is judged: docs/RELIABILITY.md.
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 9000 --jobs 2
+  cargo run --release -p chargehand-sim -- --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
 # Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where

@@ -274,6 +274,8 @@ impl Oracle {
         self.check_pause(at, id, self.requests[&id].key);
         self.check_service(&name.0, at, id);
         let request = self.requests.entry(id).or_default();
+        // Asked once more, since there was no memory for its answer: that is another task, with a place at its worker.
+        request.is_settled &= latest.is_some();
         request.sendings.push(Sending {
             epoch,
             worker: name.0.clone(),
@@ -389,13 +391,15 @@ impl Oracle {
             Verdict::Returned => Answered::Returned,
         };
         request.sendings[held.at].answered = Some((answered, at));
-        request.is_settled |=
-            request.is_hedged && verdict == Verdict::Done && answered == Answered::Useful;
-        let is_settled = request.is_settled;
         let (key, sending) = (request.key, &request.sendings[held.at]);
-        // One that may have been given up, and the word of it waits for its wire, says nothing.
-        let is_in_time = at < sending.sent + self.rules.attempt_timeout && sending.may_have_begun;
-        if verdict == Verdict::Failed && is_of_key(body) && is_in_time {
+        // One that may have been given up, and the word of it waits for its wire, says nothing; nor does one that
+        // comes over a later link, where nobody may wait for it any more.
+        let is_in_time = at < sending.sent + self.rules.attempt_timeout;
+        let (is_taken, may_have_begun) = (is_in_time && !sending.is_left, sending.may_have_begun);
+        let is_done = verdict == Verdict::Done && answered == Answered::Useful;
+        request.is_settled |= request.is_hedged && is_done && is_taken;
+        let is_settled = request.is_settled;
+        if verdict == Verdict::Failed && is_of_key(body) && is_in_time && may_have_begun {
             self.on_key_throttled(held.id, key, at);
         }
         let is_counted = answered == Answered::Unusable || verdict == Verdict::Failed;
@@ -482,18 +486,20 @@ impl Oracle {
     /// nobody lets go of it, it has no end, and it was sent fewer times than it may be in vain.
     pub(crate) fn is_open_for_certain(&self, id: u64) -> bool {
         self.requests.get(&id).is_some_and(|request| {
-            let sendings = request.sendings.iter().filter(|sending| sending.epoch == self.epoch);
             let is_endless = request.deadline.is_none() && request.caller == Caller::Waits;
             let latest = request.sendings.last();
             let is_back = latest.is_some_and(|latest| {
                 latest.epoch == self.epoch
                     && matches!(latest.answered, Some((Answered::Returned, _)))
             });
-            let most = usize::from(self.rules.resends_max.min(self.rules.attempts_max));
+            // By its number: one that its wire took along was not seen.
+            let most = self.rules.resends_max.min(self.rules.attempts_max);
+            let may_go_on = latest.is_some_and(|latest| latest.attempt < most);
             let is_seen = request.sendings.len() > request.before_here;
-            is_endless && is_back && is_seen && request.outcomes == 0 && sendings.count() < most
+            is_endless && is_back && is_seen && request.outcomes == 0 && may_go_on
         })
     }
+
     /// What is left once nothing is under way: whoever has no outcome is lost.
     pub(crate) fn lost(&self) -> Vec<u64> {
         let is_lost = |request: &Request| {

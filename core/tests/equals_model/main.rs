@@ -14,6 +14,7 @@ mod runs;
 mod seeds;
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use runs::{RARE, run_seed};
 use seeds::Seeds;
@@ -25,8 +26,15 @@ const RUNS: u64 = 3_000;
 fn the_engine_does_what_the_naive_model_does() {
     let (mut seen, mut events) = (BTreeMap::new(), 0);
     let seeds = Seeds::chosen("RUNS", RUNS);
-    for seed in seeds.range {
-        let run = run_seed(seed);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let runs_of = |first: usize| seeds.range.clone().skip(first).step_by(threads).map(run_seed);
+    let runs = thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || runs_of(first).collect::<Vec<_>>()))
+            .collect();
+        all.into_iter().flat_map(|thread| thread.join().expect("a run failed")).collect::<Vec<_>>()
+    });
+    for run in runs {
         events += run.events;
         for (what, times) in run.seen {
             *seen.entry(what).or_insert(0) += times;
