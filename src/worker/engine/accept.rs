@@ -136,6 +136,9 @@ where
         let SlotState::Link(link) = &place.state else { return };
         place.up = true;
         self.links_up += 1;
+        if self.settings.links_of(&party).is_some() {
+            self.runner.memory.shares.begin(index, &party);
+        }
         let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
         self.scan_at = self.scan_at.min(soon);
         self.due = self.due.min(soon);
@@ -149,8 +152,19 @@ where
             self.due = self.due.min(self.watch.due());
             self.look_at_trust(index);
         }
+        self.tell_kin(&party);
         self.tell_room();
         self.resume(index);
+    }
+
+    /// Tells the links of a party how many they are: they have their share of the memory together.
+    pub(super) fn tell_kin(&mut self, party: &Party) {
+        let kin = self.runner.memory.shares.places_of(party);
+        for &index in &kin {
+            if let SlotState::Link(link) = &mut self.places[index as usize].state {
+                link.set_kin(kin.len());
+            }
+        }
     }
 
     /// Returns the place of the link that makes room for a newcomer of a party, if one has to, or why there is
