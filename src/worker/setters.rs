@@ -129,7 +129,9 @@ impl<T, H> Worker<T, H> {
     /// default 256 MiB.
     ///
     /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
-    /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
+    /// then make its manager wait. So one link can use up a half, two a third each, and others go on. All
+    /// links of one proven identity, or of one host of strangers that is not this machine, leave more than a third
+    /// together, however many they are: each may hold as much as one alone, divided by how many there are.
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
     /// where answers take more than this; nothing that would make more of them is started meanwhile.
