@@ -105,8 +105,9 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
-    /// has most. At least 1; default 128.
+    /// Sets how many handshakes may be pending; one more takes the place of the oldest of the host that
+    /// has most, or, where all have proven who they are, of the identity that has. An identity has half of them
+    /// at most: one more takes the place of its own oldest. At least 1; default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
