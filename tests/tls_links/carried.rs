@@ -184,7 +184,7 @@ impl Propagate for Ids {
     }
 
     fn adopt(&self, _: &Span, parent: &TraceContext) {
-        self.0.lock().expect("no panic with it").push(parent.clone());
+        self.0.lock().expect("no panic with it").push(*parent);
     }
 }
 

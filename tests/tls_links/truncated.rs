@@ -149,7 +149,9 @@ where
     let path = at.to_owned();
     let cutters = cut_all(total, session, move || open(&path));
     refuse(&mut accept, total).await;
-    cutters.into_iter().for_each(|cutter| cutter.join().expect("no panic"));
+    for cutter in cutters {
+        cutter.join().expect("no panic");
+    }
     let opening = soon(poll_fn(|cx| accept.poll_accept(cx)));
     let accepted = async { opening.await.expect("it listens").0.await };
     let (dialled, accepted) = soon(join(worker.dial(dial).dial(at), accepted)).await;
@@ -180,7 +182,9 @@ where
     while let Some(outcome) = outcomes.next().await {
         assert!(outcome.is_err(), "one that was cut off is up");
     }
-    cutters.into_iter().for_each(|cutter| cutter.join().expect("no panic"));
+    for cutter in cutters {
+        cutter.join().expect("no panic");
+    }
 }
 
 fn on_tokio<F: Future>(future: F) -> F::Output {

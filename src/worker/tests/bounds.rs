@@ -97,9 +97,9 @@ fn all_links_of_an_identity_or_a_host_leave_others_as_much_as_one_of_them_would(
         let (connector, listener) = pair(2);
         let (worker, _timer, gate) = gated();
         let worker = worker.memory_max(10_000).concurrency(1000).window_max(1000).links_max(16);
-        let of = |name: &str| match name.starts_with('m') {
-            true => connector.clone().proven(name),
-            false => connector.clone().on_host(name),
+        let of = |name: &str| {
+            let connector = connector.clone();
+            if name.starts_with('m') { connector.proven(name) } else { connector.on_host(name) }
         };
         beside(worker.serve(listener), async {
             let mut greedy = Vec::new();

@@ -199,6 +199,25 @@ fn the_name_that_a_client_asks_for_changes_nothing_and_an_odd_one_is_an_error() 
     });
 }
 
+/// A handshake that is pending holds 64 KiB at most, whatever it announces.
+#[test]
+fn a_first_message_of_more_than_64_kib_is_refused_by_its_length() {
+    use chargehand_core::io::Accept;
+
+    run(async {
+        let dir = Dir::new();
+        let pool = dir.pool(dir.authority().join(Role::Pool, "m1")).unwrap();
+        let (mut near, far) = Memory::pair();
+        // A record with the head of a `ClientHello` alone, and nothing behind it.
+        near.write_all(b"\x16\x03\x01\x00\x04\x01\x01\x00\x00").await.unwrap();
+        let mut accept = pool.accept(()).over(Once::new(far));
+        let opening = std::future::poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0;
+        let text = opening.await.unwrap_err().to_string();
+        assert!(text.contains("TLS"), "{text}");
+        assert_eq!(near.take_input().first(), Some(&21), "an alert");
+    });
+}
+
 #[test]
 fn a_certificate_is_good_for_its_role_only() {
     run(async {
