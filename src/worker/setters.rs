@@ -105,8 +105,9 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
-    /// has most. At least 1; default 128.
+    /// Sets how many handshakes may be pending; one more takes the place of the oldest of the host that
+    /// has most, or, where all have proven who they are, of the identity that has. An identity has half of them
+    /// at most: one more takes the place of its own oldest. At least 1; default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
@@ -129,7 +130,9 @@ impl<T, H> Worker<T, H> {
     /// default 256 MiB.
     ///
     /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
-    /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
+    /// then make its manager wait. So one link can use up a half, two a third each, and others go on. All
+    /// links of one proven identity, or of one host of strangers that is not this machine, leave more than a third
+    /// together, however many they are: each may hold as much as one alone, divided by how many there are.
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
     /// where answers take more than this; nothing that would make more of them is started meanwhile.
