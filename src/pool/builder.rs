@@ -518,4 +518,13 @@ mod tests {
         assert_eq!(driver.token(), same.token());
         assert_ne!(driver.token(), other.token());
     }
+
+    #[test]
+    fn a_pool_has_no_name_that_shows_as_another() {
+        for (name, is_good) in [("w1\u{200b}", false), ("\u{202e}1w", false), ("עובד", true)] {
+            let built = unseeded().seed(7).name(name).build();
+            let text = built.err().map_or_else(String::new, |error| error.to_string());
+            assert_eq!(text.contains("that turns others"), !is_good, "{text}");
+        }
+    }
 }

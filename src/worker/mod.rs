@@ -46,6 +46,7 @@ mod memory;
 mod runner;
 mod setters;
 mod settings;
+mod shares;
 mod source;
 mod state;
 #[cfg(test)]

@@ -103,7 +103,8 @@ impl<T, H> Worker<T, H> {
     }
 
     /// Sets how many handshakes may be pending at once. At least 1; default 128. A further one replaces the oldest of
-    /// the host that has the most.
+    /// the host that has the most; if all have proven who they are, that of the identity that has the most. One
+    /// identity has at most half of them, and a further one of its own replaces its oldest.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
@@ -124,7 +125,9 @@ impl<T, H> Worker<T, H> {
     /// no link has room for. At least 1; default 256 MiB.
     ///
     /// A link that holds as much as is left for others is not read until some of its work is done; TCP and WebSocket
-    /// then slow its manager down. So one link can use half of the memory, two links a third each, and so on. If a
+    /// then slow its manager down. So one link can use half of the memory, two links a third each, and so on. All
+    /// links of one proven identity, or of one host of strangers other than this machine, together leave more than a
+    /// third to others, however many they are: each may hold as much as one alone, divided by their number. If a
     /// link stays unread for four heartbeats, the requests that came meanwhile are given back to its manager, so that
     /// its cancels are read. Running handlers always finish and their answers are sent, even if the answers exceed
     /// this limit; no further handler is started until they fit again.

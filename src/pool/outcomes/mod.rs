@@ -331,6 +331,15 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
         let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
         source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
         self.start();
+        let next = self.next_ready();
+        if next.is_ready() { next } else { self.poll_more(cx) }
+    }
+}
+
+impl<A, S: Source<A>> Outcomes<A, S> {
+    /// As [`poll_next`](Stream::poll_next), where nothing is at hand. By itself, since that saves what it needs of
+    /// the stack for every outcome.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<<Self as Stream>::Item>> {
         loop {
             let next = self.next_ready();
             if next.is_ready() {
