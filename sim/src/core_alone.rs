@@ -1,5 +1,7 @@
 //! The core's scheduler alone, beside its naive model: the runs of the test `equals_model`, by the million.
 
+#[path = "../../core/tests/equals_model/apart.rs"]
+mod apart;
 #[path = "../../core/tests/equals_model/model/mod.rs"]
 mod model;
 #[path = "../../core/tests/equals_model/pair/mod.rs"]

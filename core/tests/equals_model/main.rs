@@ -5,6 +5,7 @@
 //! `CHARGEHAND_SEED` to that number to run nothing else, and `RUNS` to make more of them, or fewer.
 //! `chargehand-sim --core` makes the same runs by the million.
 
+mod apart;
 mod model;
 mod pair;
 #[path = "../support/rng.rs"]
@@ -18,13 +19,6 @@ use std::thread;
 
 use runs::{RARE, run_seed};
 use seeds::Seeds;
-
-impl rng::Rng {
-    /// Numbers of their own, which are others for each `salt`. Takes none of these.
-    pub(crate) fn apart(&self, salt: u64) -> Self {
-        Self::new(self.clone().next() ^ salt)
-    }
-}
 
 /// How many runs there are where `RUNS` does not say.
 const RUNS: u64 = 3_000;
