@@ -37,7 +37,8 @@ pub(crate) enum Command {
     /// What TLS costs, beside what it costs the bare wire (futures-rustls): tasks a second, links that come
     /// back, memory.
     Tls,
-    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window.
+    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window; each mechanism
+    /// of scheduling off and on; and dask.distributed and Celery on the same range.
     Mixed,
     /// Instructions of the pieces for one cycle, under callgrind.
     Instructions {
