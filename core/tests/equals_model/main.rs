@@ -19,13 +19,6 @@ use std::thread;
 use runs::{RARE, run_seed};
 use seeds::Seeds;
 
-impl rng::Rng {
-    /// Numbers of their own, which are others for each `salt`. Takes none of these.
-    pub(crate) fn apart(&self, salt: u64) -> Self {
-        Self::new(self.clone().next() ^ salt)
-    }
-}
-
 /// How many runs there are where `RUNS` does not say.
 const RUNS: u64 = 3_000;
 
