@@ -164,6 +164,12 @@ pub enum PoolEvent {
         /// Whose, on which day, and the remedy.
         why: String,
     },
+    /// Nothing more is written by the pool's [flight recorder](crate::Builder::flight_recorder): its disk is full, say.
+    /// The pool goes on without.
+    Unrecorded {
+        /// What the system said, or what the file would have to be like.
+        why: String,
+    },
     /// This many events before this one were dropped, because they were not taken in time.
     Missed(u64),
 }
@@ -222,6 +228,7 @@ impl fmt::Display for PoolEvent {
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
             Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } | Self::Expiring { why } => f.write_str(why),
+            Self::Unrecorded { why } => write!(f, "the flight record ends here: {why}"),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }

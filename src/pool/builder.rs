@@ -436,10 +436,36 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// answered at once, as the driver is polled: so give it something that does not block for long and has a
     /// buffer, such as a `BufWriter` of a file. How much there may be of it is up to `output`: where that
     /// returns an error the record breaks off, and the pool goes on. It ends, and is flushed, as the driver is
-    /// dropped.
+    /// dropped. For a pool that is busy or goes on for long take [`flight_recorder`](Builder::flight_recorder).
     #[cfg(feature = "record")]
     pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
-        self.setup.record = Some(alloc::boxed::Box::new(output));
+        let output = alloc::boxed::Box::new(output);
+        self.setup.record = Some(crate::record::Output::Lines(output));
+        self
+    }
+
+    /// Has the latest calls of the pool's scheduler in a file of a fixed size, with what it decided: for
+    /// [`Replay`](crate::record::Replay) after something odd. Default: nothing is written. Takes the place of
+    /// [`record`](Builder::record).
+    ///
+    /// ```no_run
+    /// # use chargehand::tokio::Tokio;
+    /// use chargehand::Pool;
+    /// use chargehand::record::FlightRecorder;
+    ///
+    /// let recorder = FlightRecorder::create("manager.flight")?.bytes_max(256 << 20);
+    /// let (pool, driver) = Pool::builder(Tokio::new()).flight_recorder(recorder).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// There are some six calls for a task that is answered at once, of 20 bytes or less, and never a request, an
+    /// answer, a name or an address. A thread of its own writes them every 20 ms, and nothing is forced to the disk: what
+    /// a process that is killed had not written is lost, and with the machine what the system had not. A disk that is
+    /// slower than the pool loses calls, and one that is full ends the record, with
+    /// [`PoolEvent::Unrecorded`](crate::PoolEvent); the pool goes on.
+    #[cfg(feature = "record")]
+    pub fn flight_recorder(mut self, recorder: crate::record::FlightRecorder) -> Self {
+        self.setup.record = Some(crate::record::Output::Flight(recorder));
         self
     }
 

@@ -31,6 +31,7 @@ const LOOK_MIN: u64 = 1_000_000;
 
 /// What is kept of one task that is hedged.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct TaskHedge {
     hedge: Hedge,
     /// When it was sent and no other attempt of it was under way.
@@ -66,6 +67,7 @@ impl TaskHedge {
 /// How long all but one in twenty tasks take, of one kind: a logarithm that goes up by 19 steps with each that
 /// took longer, and down by one with each other.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Quantile {
     /// The logarithm to the base of two, in 1/4096.
     log: u32,
@@ -114,6 +116,7 @@ impl Quantile {
 /// What the scheduler keeps about all tasks that are hedged.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Hedging {
     /// By task slot; as long as the highest slot of such a task needs.
     table: Vec<TaskHedge>,

@@ -48,6 +48,7 @@ const OWED_MAX: u16 = 10 * OWED;
 
 /// Where a task that has not been sent yet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Stand {
     /// In its lane.
     Lane,
@@ -60,6 +61,7 @@ pub(super) enum Stand {
 /// All about queues and keys.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Queues {
     /// By queue; none as long as the pool is without.
     pub(super) lines: Vec<Line>,

@@ -26,6 +26,7 @@ use crate::time::{Instant, nanos};
 
 /// The times of one task.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct TaskTimes {
     /// When it is over, whatever it is doing.
     deadline: Instant,
@@ -71,6 +72,7 @@ impl TaskTimes {
 /// What the scheduler keeps about all tasks with times of their own.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct OwnTimes {
     /// By task slot. As long as the highest slot of such a task needs, and never shorter again.
     table: Vec<TaskTimes>,
