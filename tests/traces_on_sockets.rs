@@ -88,7 +88,8 @@ async fn a_trace_goes_along_over_tcp_and_websocket_and_through_a_proxy() {
         let (pool, driver) = builder.build().expect("by default");
         tokio::spawn(driver);
         let traced = timeout(IN_TIME, pool.traced().call::<String, _>(&1_u64)).await;
-        let trace: TraceContext = traced.expect("in time").expect("it answers").parse().expect("one");
+        let trace: TraceContext =
+            traced.expect("in time").expect("it answers").parse().expect("one");
         assert_eq!(trace.trace_id(), [7; 16], "{is_ws}, {is_proxied}");
         let other = timeout(IN_TIME, pool.call::<String, _>(&1_u64)).await.expect("in time");
         assert_eq!(other.as_deref(), Ok(""), "what is not traced has none");

@@ -227,7 +227,7 @@ impl Recorder {
         if needed > all {
             let file = HEAD_BYTES as u64 + REGIONS * needed;
             return self.end(format!(
-                "the file is too short for a pool of this size: it needs {file} bytes (`bytes_max`)"
+                "its file is too short for a pool of this size, which needs {file} bytes (`bytes_max`)"
             ));
         }
         self.room = all - bytes.len() as u64;
