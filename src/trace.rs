@@ -104,16 +104,8 @@ mod events {
                 told!(DEBUG, task, height, attempt, manager, peer = &**peer, "task sent again");
             }
             E::Hedged { task, height, attempt, peer } => {
-                let (task, height) = (task.slot(), *height);
-                told!(
-                    DEBUG,
-                    task,
-                    height,
-                    attempt,
-                    manager,
-                    peer = &**peer,
-                    "task sent to a second worker"
-                );
+                let (task, height, peer) = (task.slot(), *height, &**peer);
+                told!(DEBUG, task, height, attempt, manager, peer, "task sent to a second worker");
             }
             E::Started { task, height, attempt, worker, peer } => {
                 let (task, height, worker) = (task.slot(), *height, worker.slot());

@@ -7,9 +7,9 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link, Offer, TaskId};
 
 use super::outgoing::Outgoing;
+use super::peers::LinkState;
 use super::task::TaskPayload;
 use super::type_check::AnswerSink;
-use super::workers::LinkState;
 use super::{Driver, Scheduler};
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};

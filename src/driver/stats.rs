@@ -6,7 +6,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{QueueId, WorkerId};
 
 use super::Driver;
-use super::workers::Peer;
+use super::peers::Peer;
 use crate::link::erased::Kind;
 use crate::stats::{PoolStats, QueueInfo, WorkerInfo};
 

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::Driver;
 use super::handshake::whole_millis;
-use super::workers::LinkState;
+use super::peers::LinkState;
 use crate::link::erased::Kind;
 use crate::traces::{Propagator, Traced, attempt as attempt_span, end};
 

@@ -274,23 +274,11 @@ impl Display for DisconnectReason {
                 f,
                 "{name}: another worker of this name is connected and alive: give each its own name"
             ),
-            Self::WrongName { name, identity } => write!(
-                f,
-                "the peer calls itself {name:?} but has proven to be {identity:?}: give it that name, \
-                 or one with an instance, as in {:?}",
-                format!("{identity}/1")
-            ),
-            Self::NotTheirs { name, owner, identity } => write!(
-                f,
-                "{name}: that name belongs to a worker that has proven to be {owner:?}, and the newcomer {}: \
-                 give it another name",
-                proven(identity.as_deref())
-            ),
-            Self::NotAllowed { identity } => write!(
-                f,
-                "the manager {}, and is not among those that may use this worker: add it to `managers`",
-                proven(identity.as_deref())
-            ),
+            Self::WrongName { name, identity } => f.write_str(&wrong_name(name, identity)),
+            Self::NotTheirs { name, owner, identity } => {
+                f.write_str(&not_theirs(name, owner, identity.as_deref()))
+            }
+            Self::NotAllowed { identity } => f.write_str(&not_allowed(identity.as_deref())),
             Self::NoLongerProven { why } => write!(f, "no longer trusted: {why}"),
             Self::ShareTaken { peer, limit, max } => write!(
                 f,
@@ -322,6 +310,29 @@ impl Serialize for DisconnectReason {
 }
 
 impl Error for DisconnectReason {}
+
+fn wrong_name(name: &str, identity: &str) -> String {
+    let instance = format!("{identity}/1");
+    format!(
+        "the peer calls itself {name:?} but has proven to be {identity:?}: give it that name, or one with an \
+         instance, as in {instance:?}"
+    )
+}
+
+fn not_theirs(name: &str, owner: &str, identity: Option<&str>) -> String {
+    let newcomer = proven(identity);
+    format!(
+        "{name}: that name belongs to a worker that has proven to be {owner:?}, and the newcomer {newcomer}: \
+         give it another name"
+    )
+}
+
+fn not_allowed(identity: Option<&str>) -> String {
+    let manager = proven(identity);
+    format!(
+        "the manager {manager}, and is not among those that may use this worker: add it to `managers`"
+    )
+}
 
 /// Says whom somebody has proven to be, for people.
 fn proven(identity: Option<&str>) -> String {

@@ -87,15 +87,17 @@ impl Scheduler {
 
     #[inline]
     fn note(&mut self, entry: impl FnOnce() -> Entry) {
-        match &mut self.tape {
-            None => {}
-            Some(Tape::Flight(recorder)) => recorder.note(&entry(), &self.inner),
-            // The pool has other work than its record. What is there breaks off, and says so when it is read.
-            Some(Tape::Lines(tape)) => {
-                if tape.write(&entry()).is_err() {
-                    self.tape = None;
-                }
+        let written = match &mut self.tape {
+            None => Ok(()),
+            Some(Tape::Flight(recorder)) => {
+                recorder.note(&entry(), &self.inner);
+                Ok(())
             }
+            Some(Tape::Lines(tape)) => tape.write(&entry()),
+        };
+        // The pool has other work than its record. What is there breaks off, and says so when it is read.
+        if written.is_err() {
+            self.tape = None;
         }
     }
 

@@ -11,7 +11,7 @@ use super::sets::GROUPS;
 use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
-use super::workers::Answer;
+use super::useless::Answer;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Outcome, Verdict};

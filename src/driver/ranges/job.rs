@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use chargehand_core::{Key, QueueId};
+use chargehand_core::{Instant, Key, QueueId, TaskOptions};
 
 use super::intake::Requests;
 use super::pace::Pace;
@@ -35,6 +35,17 @@ pub(super) struct Job {
     pub(super) is_delivering: bool,
     pub(super) is_feeding: bool,
     pub(super) dropped: bool,
+}
+
+impl Job {
+    /// Returns the options of its tasks, where they are not `plain`.
+    pub(super) fn own_options(&self, plain: TaskOptions, now: Instant) -> Option<TaskOptions> {
+        let own = self.own.as_ref()?;
+        let mut options = plain;
+        own.apply(&mut options, now);
+        options.key = self.key;
+        Some(options)
+    }
 }
 
 /// What comes next.

@@ -47,11 +47,8 @@ impl Regions {
         let before = HEAD_BYTES.saturating_sub(first.len() + 1);
         let all = bytes.get(before..).unwrap_or_default();
         let region_bytes = usize::try_from(region_bytes).map_err(|why| format!("{why}"))?;
-        let mut regions: Vec<Region> = all
-            .chunks(region_bytes.max(1))
-            .take(REGIONS as usize)
-            .filter_map(Region::read)
-            .collect();
+        let mut regions: Vec<Region> =
+            all.chunks(region_bytes.max(1)).filter_map(Region::read).collect();
         regions.sort_by_key(|region| region.number);
         Ok((head, Self::latest(regions)))
     }

@@ -195,19 +195,17 @@ impl Recorder {
             return;
         }
         let length = self.local.len();
-        match state.pieces.back_mut().filter(|piece| !piece.is_checkpoint) {
-            Some(piece) => {
-                piece.bytes.extend_from_slice(&self.local[BLOCK_HEAD_BYTES..]);
-                self.local.truncate(BLOCK_HEAD_BYTES);
-                state.bytes += length - BLOCK_HEAD_BYTES;
-                self.room = self.room.saturating_sub((length - BLOCK_HEAD_BYTES) as u64);
-            }
-            None => {
-                let bytes = mem::replace(&mut self.local, no_calls());
-                state.pieces.push_back(Piece { is_checkpoint: false, calls, bytes });
-                state.bytes += length;
-                self.room = self.room.saturating_sub(length as u64);
-            }
+        let last = state.pieces.back_mut().filter(|piece| !piece.is_checkpoint);
+        if let Some(piece) = last {
+            piece.bytes.extend_from_slice(&self.local[BLOCK_HEAD_BYTES..]);
+            self.local.truncate(BLOCK_HEAD_BYTES);
+            state.bytes += length - BLOCK_HEAD_BYTES;
+            self.room = self.room.saturating_sub((length - BLOCK_HEAD_BYTES) as u64);
+        } else {
+            let bytes = mem::replace(&mut self.local, no_calls());
+            state.pieces.push_back(Piece { is_checkpoint: false, calls, bytes });
+            state.bytes += length;
+            self.room = self.room.saturating_sub(length as u64);
         }
         self.is_behind = state.bytes > BACKLOG_BYTES_MAX;
         if mem::take(&mut state.is_idle) {

@@ -59,19 +59,7 @@ where
         progress: &mut PollProgress,
     ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
-        if self.is_stuck {
-            self.send_out(cx, &mut around.runner.memory)?;
-        }
-        if self.state.is_stalled {
-            self.state.start_again(around);
-        }
-        if self.room.share == 0 && self.state.phase == Phase::Up {
-            self.room.share = around.runner.memory.set_aside();
-        }
-        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
-        if self.room.allowance != allowance && self.room.arriving == 0 {
-            self.set_allowance(allowance);
-        }
+        self.go_on(cx, around)?;
         for count in 0..budget {
             if stops_after(count, around.reads_on, &mut self.wire) {
                 self.reads_on = true;
@@ -121,6 +109,29 @@ where
             }
         }
         progress.more = true;
+        Ok(())
+    }
+
+    /// Goes on with what the last poll had to leave, and takes as much memory as it may have now.
+    #[inline]
+    fn go_on<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        around: &mut Around<'_, H>,
+    ) -> Result<(), DisconnectReason> {
+        if self.is_stuck {
+            self.send_out(cx, &mut around.runner.memory)?;
+        }
+        if self.state.is_stalled {
+            self.state.start_again(around);
+        }
+        if self.room.share == 0 && self.state.phase == Phase::Up {
+            self.room.share = around.runner.memory.set_aside();
+        }
+        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
+        if self.room.allowance != allowance && self.room.arriving == 0 {
+            self.set_allowance(allowance);
+        }
         Ok(())
     }
 
