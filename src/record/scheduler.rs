@@ -178,7 +178,12 @@ impl Scheduler {
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         let gave = self.inner.poll_action();
-        self.note(|| Entry::PollAction { gave });
+        // What it gave follows from all that was before it.
+        if let Some(Tape::Flight(recorder)) = &mut self.tape {
+            recorder.note_poll();
+        } else {
+            self.note(|| Entry::PollAction { gave });
+        }
         gave
     }
 

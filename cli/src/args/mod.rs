@@ -214,7 +214,7 @@ pub(crate) struct RunArgs {
     /// must not be there yet, and never becomes longer than --record-max: it has what came last.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// How long the file of --record may become, as 16M or 1G; 64M have about half a million tasks.
+    /// How long the file of --record may become, as 16M or 1G; 64M have half a million tasks or more.
     #[arg(long, value_name = "BYTES", default_value = RECORD_MAX, requires = "record")]
     #[arg(value_parser = parse_bytes)]
     pub(crate) record_max: u64,

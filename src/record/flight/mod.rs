@@ -5,6 +5,9 @@
 //! it was then, and goes on with the calls made since. So whatever is overwritten, the calls that are left can be made
 //! again, from the oldest checkpoint on.
 //!
+//! A call is a byte 0 and an [`Entry`](super::entry::Entry), with what it gave. Of polls for actions only their number is written,
+//! as a byte from 1 on: what each gave follows from the state before it, and they are half of all calls.
+//!
 //! Regions consist of blocks. Each says of which round it is, how many calls were before it, and has a sum over
 //! itself: what is left of an earlier round, or was not written to its end, is told from what belongs there.
 
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Head, Sum};
 
-pub(super) use self::read::Regions;
+pub(super) use self::read::{Call, Regions, next_call};
 pub use self::write::FlightRecorder;
 pub(super) use self::write::Recorder;
 
@@ -32,6 +35,8 @@ const REGIONS: u64 = 4;
 /// What each block begins with.
 const MAGIC: [u8; 4] = *b"CHFR";
 const BLOCK_HEAD_BYTES: usize = 36;
+/// Stands before a call that is no poll.
+const CALL: u8 = 0;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::string::String;
 use std::vec::Vec;
 
-use super::{BlockHead, FlightHead, HEAD_BYTES, REGIONS};
-use crate::record::entry::Head;
+use super::{BlockHead, CALL, FlightHead, HEAD_BYTES, REGIONS};
+use crate::record::entry::{Entry, Head};
 
 /// No file of one is longer: 16 GiB.
 const REGION_BYTES_MAX: u64 = 4 << 30;
@@ -26,6 +26,26 @@ pub(in crate::record) struct Region {
     pub(in crate::record) entries: Vec<u8>,
     /// Where the calls of each of its blocks begin, and how many were before.
     blocks: Vec<(usize, u64)>,
+}
+
+/// What comes next in a region.
+#[derive(Debug)]
+pub(in crate::record) enum Call {
+    /// So many polls for actions: one at least.
+    Polls(u8),
+    Entry(Entry),
+}
+
+/// Takes the next off the front of some bytes: `None` where there are none.
+pub(in crate::record) fn next_call(bytes: &[u8]) -> Result<Option<(Call, &[u8])>, postcard::Error> {
+    match bytes.split_first() {
+        None => Ok(None),
+        Some((&CALL, rest)) => {
+            let (entry, rest) = postcard::take_from_bytes(rest)?;
+            Ok(Some((Call::Entry(entry), rest)))
+        }
+        Some((&polls, rest)) => Ok(Some((Call::Polls(polls), rest))),
+    }
 }
 
 impl Regions {
@@ -102,11 +122,14 @@ impl Region {
 
     /// Whether so many calls were made by its end.
     fn ends_at(&self, calls: u64) -> bool {
-        let (begin, before) = self.blocks.last().copied().unwrap_or((0, self.calls));
+        let (begin, mut count) = self.blocks.last().copied().unwrap_or((0, self.calls));
         let mut rest = &self.entries[begin..];
-        let mut count = before;
-        while let Ok((_, next)) = postcard::take_from_bytes::<crate::record::entry::Entry>(rest) {
-            (rest, count) = (next, count + 1);
+        while let Ok(Some((call, next))) = next_call(rest) {
+            count += match call {
+                Call::Polls(polls) => polls.into(),
+                Call::Entry(_) => 1,
+            };
+            rest = next;
         }
         rest.is_empty() && count == calls
     }

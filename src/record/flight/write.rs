@@ -9,13 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::vec::Vec;
-use std::{fmt, format, mem, vec};
+use std::{fmt, format, mem};
 
 use chargehand_core::{Heap, Scheduler};
 use postcard::Serializer;
 use serde::Serialize;
 
-use super::{BLOCK_HEAD_BYTES, BlockHead, HEAD_BYTES, REGIONS, first_line};
+use super::{BLOCK_HEAD_BYTES, BlockHead, CALL, HEAD_BYTES, REGIONS, first_line};
 use crate::payload::encode::Onto;
 use crate::record::entry::{Entry, Head};
 
@@ -71,6 +71,8 @@ pub(in crate::record) struct Recorder {
     /// Calls that are not handed over yet, behind room for a block's head.
     local: Vec<u8>,
     local_calls: u64,
+    /// Polls since the last other call, whose number is not among those bytes yet.
+    polls: u8,
     /// Calls that were handed over, or left out.
     calls: u64,
     region_bytes: u64,
@@ -130,6 +132,7 @@ impl Recorder {
             thread: None,
             local: no_calls(),
             local_calls: 0,
+            polls: 0,
             calls: 0,
             region_bytes,
             room: 0,
@@ -157,6 +160,8 @@ impl Recorder {
     /// Takes in a call that was made.
     #[inline]
     pub(in crate::record) fn note(&mut self, entry: &Entry, scheduler: &Scheduler<Heap>) {
+        self.write_polls();
+        self.local.push(CALL);
         encode(entry, &mut self.local);
         self.local_calls += 1;
         if self.local.len() >= LOCAL_BYTES_MAX && !self.has_ended {
@@ -164,10 +169,27 @@ impl Recorder {
         }
     }
 
+    /// Takes in that it was polled for an action.
+    #[inline]
+    pub(in crate::record) fn note_poll(&mut self) {
+        if self.polls == u8::MAX {
+            self.write_polls();
+        }
+        self.polls += 1;
+        self.local_calls += 1;
+    }
+
+    #[inline]
+    fn write_polls(&mut self) {
+        if self.polls > 0 {
+            self.local.push(mem::take(&mut self.polls));
+        }
+    }
+
     /// Hands over what there is. Returns why the record ends, once.
     pub(in crate::record) fn hand_over(&mut self, scheduler: &Scheduler<Heap>) -> Option<String> {
         if self.has_ended {
-            self.local.truncate(BLOCK_HEAD_BYTES);
+            self.forget_local();
             return self.why.take();
         }
         if self.local_calls > 0 {
@@ -177,6 +199,7 @@ impl Recorder {
     }
 
     fn push(&mut self, scheduler: &Scheduler<Heap>) {
+        self.write_polls();
         let calls = self.calls;
         self.calls += mem::take(&mut self.local_calls);
         let shared = Arc::clone(&self.shared);
@@ -238,8 +261,13 @@ impl Recorder {
     }
 
     fn end(&mut self, why: String) {
-        self.local.truncate(BLOCK_HEAD_BYTES);
+        self.forget_local();
         (self.has_ended, self.why) = (true, Some(why));
+    }
+
+    fn forget_local(&mut self) {
+        self.local.truncate(BLOCK_HEAD_BYTES);
+        (self.local_calls, self.polls) = (0, 0);
     }
 
     /// Notes the end, and waits until all is written.
@@ -262,7 +290,10 @@ impl fmt::Debug for Recorder {
 }
 
 fn no_calls() -> Vec<u8> {
-    vec![0; BLOCK_HEAD_BYTES]
+    // Room for what is collected while the pool is not at its limit, so that this does not grow step by step.
+    let mut bytes = Vec::with_capacity(LOCAL_BYTES_MAX / 4);
+    bytes.resize(BLOCK_HEAD_BYTES, 0);
+    bytes
 }
 
 #[inline]
