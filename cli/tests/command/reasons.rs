@@ -32,18 +32,18 @@ const SOON: Duration = Duration::from_secs(120);
 /// A pool for which a reason holds, or will soon, and what has to be kept for that.
 struct Held {
     pool: Pool,
-    _kept: Vec<Box<dyn Any>>,
+    kept: Vec<Box<dyn Any>>,
     /// The task that is asked for; all of the pool where this is empty.
     task: &'static str,
 }
 
 impl Held {
     fn new(pool: Pool) -> Self {
-        Self { pool, _kept: Vec::new(), task: "" }
+        Self { pool, kept: Vec::new(), task: "" }
     }
 
     fn keeping(mut self, kept: impl Any) -> Self {
-        self._kept.push(Box::new(kept));
+        self.kept.push(Box::new(kept));
         self
     }
 }
@@ -435,7 +435,7 @@ impl Site<'_> {
         let mut stream = accepted(&listener);
         let mut head = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
         let first = head.next().expect("a request").expect("readable");
-        while head.next().expect("a request").expect("readable") != "" {}
+        while !head.next().expect("a request").expect("readable").is_empty() {}
         let body = self.get(first.split(' ').nth(1).expect("a path"));
         let length = body.len();
         let answer = format!(
