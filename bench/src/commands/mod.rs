@@ -9,6 +9,8 @@ mod report;
 mod scale;
 mod throughput;
 mod tls;
+#[cfg(feature = "watched")]
+mod watched;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
         Command::Peers => drop(peers::run(&options)),
         Command::Scale => drop(scale::run(&options)),
         Command::Tls => drop(tls::run(&options)),
+        #[cfg(feature = "watched")]
+        Command::Watched => drop(watched::run(&options)),
         Command::Mixed => drop(mixed::run(&options)),
         Command::Instructions { check, record } => return instructions::run(check, record),
         Command::Goals { check } => return goals::run(&options, check),
