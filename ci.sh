@@ -208,8 +208,9 @@ semver-baseline() {
 # there are two halves, each with a folder of its own.
 stage_features() {
   local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature half pids=() failed=
+  local dirs=("$target" "$target/features")
   for half in 1 2; do
-    CARGO_TARGET_DIR=$target/features-$half half_of_features "$half/2" "$adapters" >"$target/features-$half.log" 2>&1 &
+    CARGO_TARGET_DIR=${dirs[half - 1]} half_of_features "$half/2" "$adapters" >"$target/features-$half.log" 2>&1 &
     pids+=($!)
   done
   for half in 1 2; do
@@ -548,6 +549,7 @@ stage_bench() {
   cargo run --release -p chargehand-bench -- scale "${short[@]}"
   # A range by window, by choice, and by dask.distributed and Celery.
   cargo run --release -p chargehand-bench -- mixed --only 'a range, one of 8' "${short[@]}"
+  cargo run --release -p chargehand-bench -- tls --only 'come back' "${short[@]}"
   bash bench/cli.sh 200 20000 1
 }
 

@@ -104,16 +104,8 @@ mod events {
                 told!(DEBUG, task, height, attempt, manager, peer = &**peer, "task sent again");
             }
             E::Hedged { task, height, attempt, peer } => {
-                let (task, height) = (task.slot(), *height);
-                told!(
-                    DEBUG,
-                    task,
-                    height,
-                    attempt,
-                    manager,
-                    peer = &**peer,
-                    "task sent to a second worker"
-                );
+                let (task, height, peer) = (task.slot(), *height, &**peer);
+                told!(DEBUG, task, height, attempt, manager, peer, "task sent to a second worker");
             }
             E::Started { task, height, attempt, worker, peer } => {
                 let (task, height, worker) = (task.slot(), *height, worker.slot());
@@ -132,6 +124,7 @@ mod events {
                 told!(INFO, manager, worker = worker.slot(), peer = &**peer, "worker gone");
             }
             E::Lowered { why } => told!(WARN, reason = why, manager, "limits lowered"),
+            E::Unrecorded { why } => told!(WARN, reason = why, manager, "the flight record ends"),
             E::Expiring { why } => told!(WARN, reason = why, manager, "a certificate expires"),
             // Told where it was caught, as any panic is; and missed by listeners only.
             E::CallbackPanicked { .. } | E::Missed(_) => {}

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::core::TaskId;
-use chargehand::core::message::{Message, PROGRESS_BYTES_MAX, Progress};
+use chargehand::core::message::{Aside, Message, PROGRESS_BYTES_MAX, Progress};
 use chargehand::memory::pair;
 use chargehand::testing::{ManualTimer, World};
 use chargehand::{Context, Pool, PoolEvent, TaskError, TaskKey, TaskOptions, TaskProgress, Worker};
@@ -233,7 +233,7 @@ fn however_often_a_handler_says_so_few_messages_leave_and_the_last_is_the_latest
     let seen = std::sync::Arc::clone(&said);
     world.watch(move |passing| {
         let is_got = passing.step == chargehand::testing::Step::ManagerGot;
-        if let Some(Ok(progress)) = Progress::decode(passing.frame).filter(|_| is_got) {
+        if let (true, Ok(Aside::Progress(progress))) = (is_got, Aside::decode(passing.frame)) {
             seen.lock().unwrap().push(progress.done);
         }
     });

@@ -54,6 +54,8 @@ fn serve(listener: TokioListener, is_tls: bool, links: u32) -> (Stopper, JoinHan
         Worker::new(Tokio::start(), |height: u64| async move { Ok::<_, Infallible>(height) })
             .name(members::WORKER)
             .links_max(links)
+            // All of them are of one member.
+            .links_per_identity(links)
             .pending_handshakes_max(links);
     let stopper = worker.stopper();
     let served = tokio::spawn(async move {

@@ -60,6 +60,20 @@ pub(crate) struct Spec {
     pub(crate) placement: Placement,
     /// Whether latencies are kept.
     pub(crate) timed: bool,
+    pub(crate) watch: Watch,
+}
+
+/// What watches the pool meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Watch {
+    #[default]
+    Nobody,
+    /// It measures, and is asked for its figures each second, as by a status page.
+    Figures,
+    /// A flight recorder.
+    Record,
+    /// Each call is a trace, which is recorded and goes nowhere.
+    Traces,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -87,6 +101,8 @@ pub(crate) enum Load {
     Range,
     /// This many callers of `Pool::call_raw`.
     Calls(u32),
+    /// So many tasks a second, which `Pool::submit_then` has called back.
+    Paced(u32),
 }
 
 /// What the manager of tasks that take time does.

@@ -20,7 +20,7 @@ use chargehand::keyed::{KeyedConnector, SharedKey};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioStream};
-use chargehand::{Pool, PoolEvent, Worker};
+use chargehand::{Builder, Pool, PoolEvent, Threaded, Worker};
 use clap::Parser;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::StreamExt;
@@ -64,30 +64,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut limits = Limits::new();
     limits.frame_bytes_max = MESSAGE_BYTES_MAX;
     let line = SerialLine::new(noisy, "firmware", limits);
-    let builder = Pool::builder(timer);
-    let builder = if args.keyed {
-        builder.connect(KeyedConnector::manager(line, "firmware's manager", SharedKey::new(KEY))?)
-    } else {
-        builder.connect(line)
-    };
-    let mut builder = builder.configure(|config| {
-        config.attempts_max = 50;
-        config.attempt_timeout = Duration::from_millis(200);
-        config.connect_timeout = Duration::from_millis(500);
-        config.heartbeat_interval = Duration::from_secs(1);
-        config.heartbeat_timeout = Duration::from_millis(500);
-        config.backoff =
-            BackoffPolicy::new().base(Duration::from_millis(20)).cap(Duration::from_millis(200));
-    });
-    for _ in 0..2 {
-        let listener = Tokio::bind("127.0.0.1:0").await?;
-        builder = builder.connect(TcpConnector::new(timer, &listener.local_addr()?.to_string())?);
-        tokio::spawn(Worker::new(timer, slow_hash).serve(TcpListener::new(listener)));
-    }
+    let builder = builder(line, timer, args.keyed).await?;
     let (pool, driver) = builder.build()?;
     let mut events = pool.events();
     let driver = tokio::spawn(driver);
-    let mut lost = Vec::new();
     let firmware = loop {
         match events.next().await.ok_or("the pool has ended")? {
             PoolEvent::Connected { worker, peer, .. } if &*peer == "firmware" => break worker,
@@ -124,6 +104,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stats = pool.stop().await?.tasks;
     driver.await?;
     machine.kill().await?;
+    let mut lost = Vec::new();
     while let Some(event) = events.next().await {
         if let PoolEvent::Lost { peer, reason, .. } = event {
             lost.push(format!("{peer}: {reason}"));
@@ -143,6 +124,35 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     assert!(done > done_at_reset + 10, "and after it");
     assert!(lost.iter().any(|line| line.contains("firmware")), "the reset was noticed");
     Ok(())
+}
+
+/// Returns a pool of the firmware and two ordinary workers.
+async fn builder(
+    line: SerialLine<Noisy>,
+    timer: Tokio,
+    keyed: bool,
+) -> Result<Builder<Tokio, Threaded>, Box<dyn Error + Send + Sync>> {
+    let builder = Pool::builder(timer);
+    let builder = if keyed {
+        builder.connect(KeyedConnector::manager(line, "firmware's manager", SharedKey::new(KEY))?)
+    } else {
+        builder.connect(line)
+    };
+    let mut builder = builder.configure(|config| {
+        config.attempts_max = 50;
+        config.attempt_timeout = Duration::from_millis(200);
+        config.connect_timeout = Duration::from_millis(500);
+        config.heartbeat_interval = Duration::from_secs(1);
+        config.heartbeat_timeout = Duration::from_millis(500);
+        config.backoff =
+            BackoffPolicy::new().base(Duration::from_millis(20)).cap(Duration::from_millis(200));
+    });
+    for _ in 0..2 {
+        let listener = Tokio::bind("127.0.0.1:0").await?;
+        builder = builder.connect(TcpConnector::new(timer, &listener.local_addr()?.to_string())?);
+        tokio::spawn(Worker::new(timer, slow_hash).serve(TcpListener::new(listener)));
+    }
+    Ok(builder)
 }
 
 async fn done_by(pool: &Pool, worker: WorkerId) -> Result<u64, Box<dyn Error + Send + Sync>> {

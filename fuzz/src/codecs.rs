@@ -2,22 +2,32 @@
 
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, EXTENDED_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
-    HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress,
+    Aside, BODY_HEAD_BYTES_MAX, EXTENDED_HEAD_BYTES_MAX, Extensions, ExtensionsWriter,
+    HEAD_BYTES_MAX, HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX,
+    TOOK_BYTES_MAX,
 };
 
 /// As [`message`], of those that go only to managers which ask for them.
 fn extra(data: &[u8]) {
-    if let Some(Ok(progress)) = Progress::decode(data) {
-        let mut frame = [0; PROGRESS_BYTES_MAX];
-        let written = progress.encode(&mut frame);
-        assert_eq!(Progress::decode(written), Some(Ok(progress)), "it reads otherwise");
-    }
-    if let Some(Ok(holding)) = Holding::decode(data) {
-        let mut frame = vec![0; 1 + holding.iter().count() * HELD_BYTES_MAX];
-        let written = Holding::encode(holding.iter(), &mut frame).expect("there is always room");
-        let again = Holding::decode(written).expect("it is of the same kind");
-        assert!(again.is_ok_and(|again| again.iter().eq(holding.iter())), "it reads otherwise");
+    match Aside::decode(data) {
+        Ok(aside @ Aside::Progress(progress)) => {
+            let mut frame = [0; PROGRESS_BYTES_MAX];
+            assert_eq!(Aside::decode(progress.encode(&mut frame)), Ok(aside), "it reads otherwise");
+        }
+        Ok(aside @ Aside::Took(took)) => {
+            let mut frame = [0; TOOK_BYTES_MAX];
+            assert_eq!(Aside::decode(took.encode(&mut frame)), Ok(aside), "it reads otherwise");
+        }
+        Ok(Aside::Holding(holding)) => {
+            let mut frame = vec![0; 1 + holding.iter().count() * HELD_BYTES_MAX];
+            let written =
+                Holding::encode(holding.iter(), &mut frame).expect("there is always room");
+            let Ok(Aside::Holding(again)) = Aside::decode(written) else {
+                panic!("it is of another kind");
+            };
+            assert!(again.iter().eq(holding.iter()), "it reads otherwise");
+        }
+        Err(_) => {}
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::{Code, Holding, Message, Progress, Took};
+use chargehand::core::message::{Aside, Code, Message};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 
@@ -227,23 +227,24 @@ impl Oracle {
             ) => {
                 self.link(name).is_polite = true;
             }
-            (Step::ManagerGot, Err(_)) if Holding::decode(passing.frame).is_some() => {
-                self.on_holding(&name, passing.frame);
-            }
-            (Step::ManagerGot, Err(_)) => {
-                let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
-                let is_time = matches!(Took::decode(passing.frame), Some(Ok(_)));
-                self.count(match (is_progress, is_time) {
-                    (true, _) => "progress read",
-                    (_, true) => "time of a handler read",
-                    _ => "garbage read",
-                });
-                // Garbage ends the link, and what it held may be done in the pool's own process before the wire is
-                // seen to end.
-                self.link(name).is_over |= !is_progress && !is_time;
-            }
+            (Step::ManagerGot, Err(_)) => self.on_other(name, passing.frame),
             (Step::ManagerLeft, _) => self.leave(name),
             _ => {}
+        }
+    }
+
+    /// Takes in a frame that is no [`Message`].
+    fn on_other(&mut self, name: (String, u64), frame: &[u8]) {
+        match Aside::decode(frame) {
+            Ok(Aside::Progress(_)) => self.count("progress read"),
+            Ok(Aside::Took(_)) => self.count("time of a handler read"),
+            Ok(Aside::Holding(holding)) => self.on_holding(&name, holding),
+            Err(_) => {
+                self.count("garbage read");
+                // Garbage ends the link, and what it held may be done in the pool's own process before the wire is
+                // seen to end.
+                self.link(name).is_over = true;
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
 use super::link::Part;
 use super::outgoing::Outgoing;
-use super::workers::LinkState;
+use super::peers::LinkState;
 use crate::events::PoolEvent;
 use crate::limits::Limits;
 use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};

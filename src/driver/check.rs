@@ -4,8 +4,8 @@ use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
 use super::Driver;
+use super::peers::LinkState;
 use super::task::TaskPayload;
-use super::workers::LinkState;
 use crate::link::erased::Kind;
 
 impl<T: Timer, K: Kind> Driver<T, K> {

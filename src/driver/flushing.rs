@@ -6,7 +6,7 @@ use core::task::Context;
 use chargehand_core::io::Timer;
 
 use super::Driver;
-use super::workers::{LinkState, Peer};
+use super::peers::{LinkState, Peer};
 use crate::link::erased::Kind;
 
 impl<T: Timer, K: Kind> Driver<T, K> {

@@ -7,9 +7,9 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link, Offer, TaskId};
 
 use super::outgoing::Outgoing;
+use super::peers::LinkState;
 use super::task::TaskPayload;
 use super::type_check::AnswerSink;
-use super::workers::LinkState;
 use super::{Driver, Scheduler};
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
@@ -135,6 +135,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
             meter: &mut self.meter,
+            #[cfg(feature = "tracing")]
+            traces: &mut self.traces,
             peer: &peer.expect("it was just at work").label,
             said: &mut self.progress.said,
             unwanted: &mut self.unwanted,

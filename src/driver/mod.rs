@@ -35,6 +35,7 @@ mod liveness;
 #[cfg(feature = "std")]
 mod meter;
 mod outgoing;
+mod peers;
 mod progress;
 mod ranges;
 mod served;
@@ -76,6 +77,8 @@ use self::keys::TaskKeys;
 use self::link::{Part, Quota};
 #[cfg(feature = "std")]
 use self::meter::Meter;
+use self::peers::Peers;
+pub(crate) use self::peers::id_at_start;
 use self::ranges::Jobs;
 pub(crate) use self::setup::{Ring, Setup};
 use self::starts::Watches;
@@ -83,8 +86,6 @@ use self::task::TaskEntry;
 use self::type_check::Misfits;
 #[cfg(not(feature = "std"))]
 use self::unmetered::Meter;
-use self::workers::Peers;
-pub(crate) use self::workers::id_at_start;
 use crate::events::PoolEvent;
 use crate::handler::in_process::{Attempt, Ended};
 use crate::limits::Limits;
@@ -532,7 +533,12 @@ impl<T: Timer, K: Kind> Future for Driver<T, K> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_once(cx)
+        let polled = self.poll_once(cx);
+        #[cfg(feature = "record")]
+        if let Some(why) = self.scheduler.hand_over() {
+            self.events.tell(|| PoolEvent::Unrecorded { why });
+        }
+        polled
     }
 }
 

@@ -9,8 +9,8 @@ use chargehand_core::message::Progress;
 use chargehand_core::{Instant, TaskId};
 
 use super::Driver;
+use super::peers::LinkState;
 use super::task::ProgressNote;
-use super::workers::LinkState;
 use crate::events::{PoolEvent, TaskProgress};
 use crate::handler::in_process::AnyHands;
 use crate::link::erased::{Kind, Reach};

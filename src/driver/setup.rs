@@ -16,13 +16,13 @@ use super::handshake::ManagerTerms;
 use super::keys::TaskKeys;
 #[cfg(feature = "std")]
 use super::meter::Meter;
+use super::peers::{Peers, id_at_start};
 use super::ranges::{Jobs, within_stream};
 use super::starts::Watches;
 use super::task::TaskEntry;
 use super::type_check::Misfits;
 #[cfg(not(feature = "std"))]
 use super::unmetered::Meter;
-use super::workers::{Peers, id_at_start};
 use super::{ALL_QUEUES, Driver, Scheduler, progress};
 use crate::budget::Arrivals;
 use crate::events::PoolEvent;
@@ -54,6 +54,33 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) propagator: Option<crate::traces::Propagator>,
 }
 
+impl<T, K: Kind> Setup<T, K> {
+    /// Lowers limits to what the process and its listeners have room for. Returns the pool's events, of which
+    /// that is the first.
+    fn lower_limits(&mut self) -> Fanout {
+        let mut events = Fanout::new(&self.limits.name);
+        let room = self.listeners.iter().filter_map(|listener| listener.connections_max()).min();
+        if let Some(why) = self.limits.lower(room, &self.workers) {
+            events.keep(PoolEvent::Lowered { why });
+        }
+        events
+    }
+
+    /// Makes the pool's scheduler, which writes its record if there is to be one.
+    fn scheduler(&mut self) -> Result<Scheduler, ConfigError> {
+        let queues = self.limits.special_queues();
+        let made = scheduler(&self.limits, &self.config, queues.as_deref())?;
+        #[cfg(feature = "record")]
+        let mut made = made;
+        #[cfg(feature = "record")]
+        if let Some(output) = self.record.take() {
+            let slots = slots_of(&self.limits, &self.config);
+            made.record(output, slots, self.limits.workers_max, queues);
+        }
+        Ok(made)
+    }
+}
+
 /// How handles wake a driver. Made before it, since they are its other end.
 pub(crate) struct Ring {
     ready: ReadySet,
@@ -73,17 +100,14 @@ impl Ring {
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
-        let Setup { timer, config, mut limits, workers, listeners, .. } = setup;
-        let mut events = Fanout::new(&limits.name);
-        let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
-        if let Some(why) = limits.lower(room, &workers) {
-            events.keep(PoolEvent::Lowered { why });
-        }
-        let Ring { ready, doorbell } = ring;
+    pub(crate) fn new(
+        mut setup: Setup<T, K>,
+        Ring { ready, doorbell }: Ring,
+        ends: Ends<K>,
+    ) -> Result<Self, ConfigError> {
+        let (events, scheduler) = (setup.lower_limits(), setup.scheduler()?);
+        let Setup { timer, config, limits, workers, listeners, .. } = setup;
         doorbell.wake();
-        let queues = limits.special_queues();
-        let scheduler = scheduler(&limits, &config, queues.as_deref())?;
         let mut driver = Self {
             now: timer.now(),
             timer,
@@ -143,12 +167,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             finished: false,
             ready,
         };
-        #[cfg(feature = "record")]
-        if let Some(output) = setup.record {
-            let limits = &driver.limits;
-            let slots = slots_of(limits, &config);
-            driver.scheduler.record(output, slots, limits.workers_max, queues);
-        }
         driver.add_all(workers);
         Ok(driver)
     }

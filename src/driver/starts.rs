@@ -6,8 +6,8 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Link, TaskId};
 
 use super::Driver;
+use super::peers::LinkState;
 use super::task::TaskEntry;
-use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
 use crate::mailbox::calls::CallId;

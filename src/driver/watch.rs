@@ -4,7 +4,7 @@ use chargehand_core::Link;
 use chargehand_core::io::Timer;
 
 use super::Driver;
-use super::workers::LinkState;
+use super::peers::LinkState;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyWire, Kind};
 use crate::link::reason::DisconnectReason;

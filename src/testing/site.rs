@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::message::{Holding, Message, Progress, Took};
+use chargehand_core::message::{Aside, Message, Progress};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::clock::ManualTimer;
@@ -433,22 +433,6 @@ pub(super) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
-/// What a worker says of its own accord.
-enum Aside {
-    Progress(Progress),
-    /// As heartbeats: what it still holds, or how long a handler took.
-    Silent,
-}
-
-fn aside(frame: &[u8]) -> Option<Aside> {
-    if let Some(Ok(progress)) = Progress::decode(frame) {
-        return Some(Aside::Progress(progress));
-    }
-    let is_holding = matches!(Holding::decode(frame), Some(Ok(_)));
-    let is_time = matches!(Took::decode(frame), Some(Ok(_)));
-    (is_holding || is_time).then_some(Aside::Silent)
-}
-
 /// Says what a message is, from the worker's point of view; nothing about handshakes, heartbeats
 /// and the like.
 fn describe(end: End, message: Option<Message<'_>>, frame: &[u8]) -> Option<String> {
@@ -456,12 +440,13 @@ fn describe(end: End, message: Option<Message<'_>>, frame: &[u8]) -> Option<Stri
         format!("task {}.{} #{attempt}", task.slot(), task.generation())
     };
     Some(match message {
-        None => match aside(frame) {
-            Some(Aside::Progress(Progress { task, attempt, done, total })) => {
+        None => match Aside::decode(frame) {
+            Ok(Aside::Progress(Progress { task, attempt, done, total })) => {
                 format!("says that {} is at {done} of {total}", name(task, attempt))
             }
-            Some(Aside::Silent) => return None,
-            None => format!("sends garbage, {} bytes", frame.len()),
+            // As heartbeats are.
+            Ok(_) => return None,
+            Err(_) => format!("sends garbage, {} bytes", frame.len()),
         },
         Some(Message::Request { task, attempt, body, .. }) => {
             format!("is asked {}: {}", name(task, attempt), show(body))

@@ -184,6 +184,15 @@ async fn only_who_has_the_token_acts_and_only_from_the_pages_own_origin() -> Out
             "{wrong}"
         );
     }
+    // Which of two a proxy before it went by nobody knows.
+    for other in [bearer.as_str(), "Bearer wrong", ""] {
+        let headers = [("Host", &*host), ("Authorization", &bearer), ("Authorization", other)];
+        assert_eq!(send(address, remove, &headers).await.status, 401, "and {other:?}");
+    }
+    // The place of a token is no URL, where histories and logs have it.
+    for place in [format!("{remove}?token={TOKEN}"), format!("{remove}?access_token={TOKEN}")] {
+        assert_eq!(send(address, &place, &[("Host", &host)]).await.status, 401, "{place}");
+    }
     let with =
         |name, value| [("Host", host.as_str()), ("Authorization", bearer.as_str()), (name, value)];
     for (name, value) in [
@@ -326,10 +335,11 @@ async fn ten_thousand_workers_are_shown_in_parts_of_bounded_size() -> Outcome {
 
 #[tokio::test]
 async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() -> Outcome {
+    let rate = chargehand::Rate::per_second(10).burst(3);
     let (pool, driver) = Pool::builder(Tokio::new())
         .in_process(1, |height: u64| async move { Ok::<_, String>(height) })
         .queue("tip", QueueOptions::new())
-        .queue("back/fill", QueueOptions::new().paused())
+        .queue("back/fill", QueueOptions::new().paused().in_flight_max(4).rate(rate))
         .build()?;
     tokio::spawn(driver);
     let address = serve(Status::new(&pool).actions(TOKEN)).await;
@@ -339,6 +349,9 @@ async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() 
     let overview = until(address, "/api/overview", is_waiting).await.json();
     let queue = &overview["queues"][2];
     assert_eq!((&queue["name"], &queue["is_paused"]), (&"back/fill".into(), &true.into()));
+    let limits = ["in_flight_max", "rate_max", "burst"].map(|name| queue[name].as_f64());
+    assert_eq!(limits, [Some(4.0), Some(10.0), Some(3.0)], "{queue}");
+    assert!(overview["queues"][1]["in_flight_max"].is_null(), "one without any has none");
     assert_eq!(overview["notices"][0], "Queue back/fill is paused: 1 tasks wait.");
     let metrics = get(address, "/metrics").await.body;
     for line in [
@@ -361,6 +374,10 @@ async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() 
     let act = async |path: &str| send(address, &format!("POST /api/queues/{path}"), &with).await;
     let refused = send(address, "POST /api/queues/tip/pause", &with[..1]).await;
     assert_eq!(refused.status, 401);
+    // A scheme's name is one whatever its case (RFC 9110 section 11.1).
+    let lower = bearer.replace("Bearer", "bearer");
+    let headers = [with[0], ("Authorization", &*lower)];
+    assert_eq!(send(address, "POST /api/queues/tip/resume", &headers).await.status, 200);
     let unknown = act("none/pause").await;
     assert!(unknown.status == 404 && unknown.body.contains("back/fill"), "{}", unknown.body);
     assert_eq!(act("tip/stop").await.status, 404);

@@ -213,6 +213,8 @@ fn no_key_in_a_nodes_url_is_ever_said_or_kept() {
     let spaced = failing.replace('?', "? ");
     let (state, out) = (folder.text("state"), folder.text("out"));
     let chain = folder.text("no/such/chain");
+    let renamed = failing.replace("path0", "path1");
+    let kept = ["--state", &*state, "--out", &*out];
     for (arguments, code, shown) in [
         (vec!["--rpc", &gone], 2, true),
         (vec!["--rpc", &refusing], 2, true),
@@ -230,37 +232,13 @@ fn no_key_in_a_nodes_url_is_ever_said_or_kept() {
         ),
         (vec!["--rpc", &failing, "--range", "1..=9999999"], 2, true),
         (
-            vec![
-                "--rpc",
-                &failing,
-                "--range",
-                "1..=9",
-                "--retry-for",
-                "0.3",
-                "--state",
-                &state,
-                "--out",
-                &out,
-            ],
+            [&["--rpc", &*failing, "--range", "1..=9", "--retry-for", "0.3"], &kept[..]].concat(),
             1,
             true,
         ),
         // It goes on with the same state, and with another key too.
-        (
-            vec![
-                "--rpc",
-                &failing.replace("path0", "path1"),
-                "--retry-for",
-                "0.1",
-                "--state",
-                &state,
-                "--out",
-                &out,
-            ],
-            1,
-            true,
-        ),
-        (vec!["--range", "1..=9", "--state", &state, "--out", &out], 2, true),
+        ([&["--rpc", &*renamed, "--retry-for", "0.1"], &kept[..]].concat(), 1, true),
+        ([&["--range", "1..=9"], &kept[..]].concat(), 2, true),
     ] {
         let ended = run(backfill().args(&arguments));
         let said = format!("{}{}", ended.out, ended.err);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use chargehand::core::io::{BytesMoved, Connect, Exposure, Listen, Wire};
-use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Holding, Message, Role};
+use chargehand::core::message::{Aside, Code, EXTENDED_HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 
@@ -262,7 +262,10 @@ impl Peer {
     pub(crate) fn held(&mut self) -> Option<Vec<(TaskId, u16)>> {
         let cx = &mut Context::from_waker(Waker::noop());
         match self.0.poll_recv(cx) {
-            Poll::Ready(Ok(Some(frame))) => Some(Holding::decode(frame)?.ok()?.iter().collect()),
+            Poll::Ready(Ok(Some(frame))) => match Aside::decode(frame) {
+                Ok(Aside::Holding(holding)) => Some(holding.iter().collect()),
+                _ => None,
+            },
             _ => None,
         }
     }

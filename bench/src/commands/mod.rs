@@ -11,6 +11,8 @@ mod scale;
 mod schedulers;
 mod throughput;
 mod tls;
+#[cfg(feature = "watched")]
+mod watched;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
         Command::Peers => drop(peers::run(&options)),
         Command::Scale => drop(scale::run(&options)),
         Command::Tls => drop(tls::run(&options)),
+        #[cfg(feature = "watched")]
+        Command::Watched => drop(watched::run(&options)),
         Command::Mixed => mixed::run_all(&options),
         Command::Instructions { check, record } => return instructions::run(check, record),
         Command::Goals { check } => return goals::run(&options, check),

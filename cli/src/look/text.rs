@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::figures::Queue;
 use super::{Explained, Latency, Overview, Page};
 use crate::args::ExplainArgs;
 use crate::console::printable;
@@ -39,20 +40,7 @@ pub(super) fn overview(it: &Overview) -> String {
     line("workers", workers_by_state(it));
     line("memory", format!("{} of {}", bytes(it.memory_used), bytes(it.memory_max)));
     for queue in &it.queues {
-        let paused = if queue.is_paused { ", paused" } else { "" };
-        let oldest =
-            queue.oldest_ms.map_or_else(String::new, |ms| format!(", oldest {}", millis(ms)));
-        line(
-            "queue",
-            format!(
-                "{}: {} waiting, {} resting, {} in flight, {} sent{oldest}{paused}",
-                queue.name,
-                grouped(queue.waiting + queue.waiting_for_key),
-                grouped(queue.resting),
-                grouped(queue.in_flight),
-                grouped(queue.sent)
-            ),
-        );
+        line("queue", queue_in_words(queue));
     }
     for range in &it.ranges {
         let (done, heights) = (grouped(range.done), grouped(range.heights));
@@ -83,6 +71,20 @@ pub(super) fn overview(it: &Overview) -> String {
         line("event", format!("{} {}", time_of_day(event.at_ms), event.text));
     }
     text
+}
+
+fn queue_in_words(queue: &Queue) -> String {
+    let paused = if queue.is_paused { ", paused" } else { "" };
+    let oldest = queue.oldest_ms.map_or_else(String::new, |ms| format!(", oldest {}", millis(ms)));
+    let limits = queue.limits().map_or_else(String::new, |most| format!(", at most {most}"));
+    format!(
+        "{}: {} waiting, {} resting, {} in flight, {} sent{oldest}{limits}{paused}",
+        queue.name,
+        grouped(queue.waiting + queue.waiting_for_key),
+        grouped(queue.resting),
+        grouped(queue.in_flight),
+        grouped(queue.sent)
+    )
 }
 
 /// Returns each reason as a line, with what it comes to before them.

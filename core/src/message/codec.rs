@@ -162,6 +162,15 @@ impl<'a> FieldReader<'a> {
         Err(MessageError::BadValue)
     }
 
+    /// Reads all fields of a message, which ends with its frame.
+    pub(super) fn whole<T>(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, MessageError>,
+    ) -> Result<T, MessageError> {
+        let message = read(&mut self)?;
+        if self.rest.is_empty() { Ok(message) } else { Err(MessageError::TrailingBytes) }
+    }
+
     /// Reads a length, and so many bytes.
     fn counted(&mut self) -> Result<&'a [u8], MessageError> {
         let length = usize::try_from(self.u32()?).map_err(|_| MessageError::Truncated)?;
@@ -356,6 +365,19 @@ impl<'h> FieldWriter<'h> {
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.byte(byte);
+        }
+    }
+
+    /// Writes the kind of a message, and which attempt it is about.
+    pub(super) fn of_attempt(&mut self, kind: u8, task: TaskId, attempt: u16) {
+        self.byte(kind);
+        self.id_of_attempt(task, attempt);
+    }
+
+    /// Writes which attempt is meant, where size counts more than speed.
+    pub(super) fn id_of_attempt(&mut self, task: TaskId, attempt: u16) {
+        for number in [task.slot(), task.generation(), attempt.into()] {
+            self.u32(number);
         }
     }
 

@@ -11,18 +11,17 @@ pub const HELD_BYTES_MAX: usize = 5 + 5 + 3;
 
 /// A worker says over a new link which attempts it still has of its last one, once and before it answers any.
 ///
-/// No [`Message`](super::Message), since managers refuse those that they do not know: it goes to those only whose
-/// Welcome carries [`GRACE_EXTENSION`](super::GRACE_EXTENSION).
+/// It goes only to managers whose Welcome carries [`GRACE_EXTENSION`](super::GRACE_EXTENSION), and is read by
+/// [`Aside::decode`](super::Aside::decode).
 ///
 /// ```
 /// use chargehand_core::TaskId;
-/// use chargehand_core::message::{HELD_BYTES_MAX, Holding};
+/// use chargehand_core::message::{Aside, HELD_BYTES_MAX, Holding};
 ///
 /// let held = [(TaskId::from_parts(7, 1), 1), (TaskId::from_parts(9, 0), 3)];
 /// let mut buffer = [0; 1 + 2 * HELD_BYTES_MAX];
 /// let frame = Holding::encode(held, &mut buffer)?;
-/// let holding = Holding::decode(frame).unwrap().unwrap();
-/// assert!(holding.iter().eq(held));
+/// assert!(matches!(Aside::decode(frame), Ok(Aside::Holding(holding)) if holding.iter().eq(held)));
 /// # Ok::<(), chargehand_core::message::NoRoom>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,27 +44,18 @@ impl<'a> Holding<'a> {
         writer.bytes(&[HOLDING_KIND]);
         for (task, attempt) in held {
             left = left.checked_sub(HELD_BYTES_MAX).ok_or(NoRoom)?;
-            for number in [task.slot(), task.generation(), attempt.into()] {
-                writer.u32(number);
-            }
+            writer.id_of_attempt(task, attempt);
         }
         Ok(writer.written())
     }
 
-    /// Returns what a frame says that [`Message::decode`](super::Message::decode) does not know. `None` where it
-    /// is not of this kind. Walks the frame once, and copies nothing.
-    ///
-    /// # Errors
-    /// The inner error says what is wrong with one that is of this kind, as `Message::decode` would.
-    pub fn decode(frame: &'a [u8]) -> Option<Result<Self, MessageError>> {
-        let bytes = frame.strip_prefix(&[HOLDING_KIND])?;
+    /// Reads what follows its kind: walks it once, and copies nothing.
+    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = FieldReader { rest: bytes };
         while !fields.rest.is_empty() {
-            if let Err(error) = fields.attempt() {
-                return Some(Err(error));
-            }
+            fields.attempt()?;
         }
-        Some(Ok(Self { bytes }))
+        Ok(Self { bytes })
     }
 
     /// Returns the attempts that it names, in its order, as often as it names them.
@@ -90,7 +80,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::Message;
+    use crate::message::{Aside, Message};
+
+    fn decode(frame: &[u8]) -> Result<Holding<'_>, MessageError> {
+        match Aside::decode(frame)? {
+            Aside::Holding(holding) => Ok(holding),
+            other => panic!("{other:?}"),
+        }
+    }
 
     proptest! {
         #[test]
@@ -103,32 +100,22 @@ mod tests {
             let held: Vec<_> = held.collect();
             let mut buffer = vec![0; 1 + held.len() * HELD_BYTES_MAX];
             let frame = Holding::encode(held.iter().copied(), &mut buffer).unwrap().to_vec();
-            let holding = Holding::decode(&frame).unwrap().unwrap();
+            let holding = decode(&frame).unwrap();
             prop_assert!(holding.iter().eq(held.iter().copied()));
             prop_assert_eq!(Message::decode(&frame), Err(MessageError::UnknownKind(HOLDING_KIND)));
             for end in 1..frame.len() {
-                if let Ok(part) = Holding::decode(&frame[..end]).unwrap() {
+                if let Ok(part) = decode(&frame[..end]) {
                     prop_assert!(part.iter().eq(held.iter().copied().take(part.iter().count())));
                 }
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let frame: Vec<u8> = [HOLDING_KIND].into_iter().chain(bytes).collect();
-            if let Some(Ok(holding)) = Holding::decode(&frame) {
-                prop_assert!(holding.iter().count() <= frame.len() / 3);
             }
         }
     }
 
     #[test]
-    fn a_buffer_that_may_be_too_short_is_refused_and_another_message_is_none_of_this_kind() {
+    fn a_buffer_that_may_be_too_short_is_refused() {
         let held = [(TaskId::from_parts(1, 1), 1); 2];
         assert_eq!(Holding::encode(held, &mut [0; 2 * HELD_BYTES_MAX]), Err(NoRoom));
         assert_eq!(Holding::encode([], &mut []), Err(NoRoom));
         assert_eq!(Holding::encode([], &mut [0]), Ok(&[HOLDING_KIND][..]));
-        assert!(Holding::decode(&[10]).is_none());
-        assert!(Holding::decode(&[]).is_none());
     }
 }

@@ -18,6 +18,7 @@
 //! assert_eq!(Message::decode(&frame), Ok(request));
 //! ```
 
+mod aside;
 mod codec;
 mod extensions;
 mod holding;
@@ -31,6 +32,7 @@ use core::fmt;
 use crate::event::Verdict;
 use crate::id::TaskId;
 
+pub use aside::Aside;
 pub use extensions::{
     ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, GRACE_EXTENSION,
     NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, QUEUES_EXTENSION, RATE_EXTENSION,

@@ -9,16 +9,16 @@ pub const PROGRESS_BYTES_MAX: usize = 1 + 5 + 5 + 3 + 10 + 10;
 
 /// A worker says how far an attempt is that it carries out.
 ///
-/// No [`Message`](super::Message), since managers refuse those that they do not know: it goes to those only whose
-/// Hello carries [`PROGRESS_EXTENSION`](super::PROGRESS_EXTENSION).
+/// It goes only to managers whose Hello carries [`PROGRESS_EXTENSION`](super::PROGRESS_EXTENSION), and is read by
+/// [`Aside::decode`](super::Aside::decode).
 ///
 /// ```
 /// use chargehand_core::TaskId;
-/// use chargehand_core::message::{PROGRESS_BYTES_MAX, Progress};
+/// use chargehand_core::message::{Aside, PROGRESS_BYTES_MAX, Progress};
 ///
 /// let progress = Progress { task: TaskId::from_parts(7, 1), attempt: 1, done: 3, total: 10 };
 /// let mut buffer = [0; PROGRESS_BYTES_MAX];
-/// assert_eq!(Progress::decode(progress.encode(&mut buffer)), Some(Ok(progress)));
+/// assert_eq!(Aside::decode(progress.encode(&mut buffer)), Ok(Aside::Progress(progress)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -38,82 +38,15 @@ impl Progress {
     pub fn encode<'f>(&self, frame: &'f mut [u8; PROGRESS_BYTES_MAX]) -> &'f [u8] {
         let Self { task, attempt, done, total } = *self;
         let mut writer = FieldWriter { head: frame, length: 0 };
-        writer.bytes(&[PROGRESS_KIND]);
-        for number in [task.slot(), task.generation(), attempt.into()] {
-            writer.u32(number);
-        }
+        writer.of_attempt(PROGRESS_KIND, task, attempt);
         writer.u64(done);
         writer.u64(total);
         writer.written()
     }
 
-    /// Returns what a frame says that [`Message::decode`](super::Message::decode) does not know. `None` where it
-    /// is not of this kind.
-    ///
-    /// # Errors
-    /// The inner error says what is wrong with one that is of this kind, as `Message::decode` would.
-    pub fn decode(frame: &[u8]) -> Option<Result<Self, MessageError>> {
-        let rest = frame.strip_prefix(&[PROGRESS_KIND])?;
-        Some(read(FieldReader { rest }))
-    }
-}
-
-fn read(mut fields: FieldReader<'_>) -> Result<Progress, MessageError> {
-    let (task, attempt) = fields.attempt()?;
-    let (done, total) = (fields.u64()?, fields.u64()?);
-    if !fields.rest.is_empty() {
-        return Err(MessageError::TrailingBytes);
-    }
-    Ok(Progress { task, attempt, done, total })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::message::Message;
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_and_is_what_postcard_would_write(
-            (slot, generation, attempt) in any::<(u32, u32, u16)>(),
-            (done, total) in any::<(u64, u64)>(),
-        ) {
-            let task = TaskId::from_parts(slot, generation);
-            let progress = Progress { task, attempt, done, total };
-            let mut buffer = [0; PROGRESS_BYTES_MAX];
-            let frame = progress.encode(&mut buffer);
-            let fields = (PROGRESS_KIND, slot, generation, attempt, done, total);
-            let expected = postcard::to_slice(&fields, &mut [0; 64]).unwrap().to_vec();
-            prop_assert_eq!(frame, expected);
-            prop_assert_eq!(Progress::decode(frame), Some(Ok(progress)));
-            prop_assert_eq!(Message::decode(frame), Err(MessageError::UnknownKind(PROGRESS_KIND)));
-            for end in 1..frame.len() {
-                prop_assert_eq!(Progress::decode(&frame[..end]), Some(Err(MessageError::Truncated)));
-            }
-            let longer: Vec<u8> = frame.iter().copied().chain([0]).collect();
-            prop_assert_eq!(Progress::decode(&longer), Some(Err(MessageError::TrailingBytes)));
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let mut frame = std::vec![PROGRESS_KIND];
-            frame.extend(bytes);
-            if let Some(Ok(progress)) = Progress::decode(&frame) {
-                // A number may be longer than it needs to be, but says the same.
-                let written = progress.encode(&mut [0; PROGRESS_BYTES_MAX]).to_vec();
-                prop_assert_eq!(Progress::decode(&written), Some(Ok(progress)));
-            }
-        }
-    }
-
-    #[test]
-    fn another_message_is_none_of_this_kind() {
-        for frame in [&[][..], &[5], &[9, 0], &[11, 0]] {
-            assert_eq!(Progress::decode(frame), None);
-        }
+    /// Reads what follows its kind.
+    pub(super) fn read(fields: &mut FieldReader<'_>) -> Result<Self, MessageError> {
+        let (task, attempt) = fields.attempt()?;
+        Ok(Self { task, attempt, done: fields.u64()?, total: fields.u64()? })
     }
 }

@@ -11,17 +11,17 @@ pub const TOOK_BYTES_MAX: usize = 1 + 5 + 5 + 3 + 10;
 
 /// A worker says how long the handler of an attempt took, just before it answers that.
 ///
-/// No [`Message`](super::Message), since managers refuse those that they do not know: it goes to those only whose Hello
-/// carries [`TOOK_EXTENSION`](super::TOOK_EXTENSION).
+/// It goes only to managers whose Hello carries [`TOOK_EXTENSION`](super::TOOK_EXTENSION), and is read by
+/// [`Aside::decode`](super::Aside::decode).
 ///
 /// ```
 /// use std::time::Duration;
 /// use chargehand_core::TaskId;
-/// use chargehand_core::message::{TOOK_BYTES_MAX, Took};
+/// use chargehand_core::message::{Aside, TOOK_BYTES_MAX, Took};
 ///
 /// let took = Took::new(TaskId::from_parts(7, 1), 1, Duration::from_millis(30));
 /// let mut buffer = [0; TOOK_BYTES_MAX];
-/// assert_eq!(Took::decode(took.encode(&mut buffer)), Some(Ok(took)));
+/// assert_eq!(Aside::decode(took.encode(&mut buffer)), Ok(Aside::Took(took)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -49,81 +49,24 @@ impl Took {
     pub fn encode<'f>(&self, frame: &'f mut [u8; TOOK_BYTES_MAX]) -> &'f [u8] {
         let Self { task, attempt, micros } = *self;
         let mut writer = FieldWriter { head: frame, length: 0 };
-        writer.bytes(&[TOOK_KIND]);
-        for number in [task.slot(), task.generation(), attempt.into()] {
-            writer.u32(number);
-        }
+        writer.of_attempt(TOOK_KIND, task, attempt);
         writer.u64(micros);
         writer.written()
     }
 
-    /// Returns what a frame says that [`Message::decode`](super::Message::decode) does not know. `None` where it
-    /// is not of this kind.
-    ///
-    /// # Errors
-    /// The inner error says what is wrong with one that is of this kind, as `Message::decode` would.
-    pub fn decode(frame: &[u8]) -> Option<Result<Self, MessageError>> {
-        let rest = frame.strip_prefix(&[TOOK_KIND])?;
-        Some(read(FieldReader { rest }))
+    /// Reads what follows its kind.
+    pub(super) fn read(fields: &mut FieldReader<'_>) -> Result<Self, MessageError> {
+        let (task, attempt) = fields.attempt()?;
+        Ok(Self { task, attempt, micros: fields.u64()? })
     }
-}
-
-fn read(mut fields: FieldReader<'_>) -> Result<Took, MessageError> {
-    let (task, attempt) = fields.attempt()?;
-    let micros = fields.u64()?;
-    if !fields.rest.is_empty() {
-        return Err(MessageError::TrailingBytes);
-    }
-    Ok(Took { task, attempt, micros })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::vec::Vec;
-
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::message::Message;
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_and_is_what_postcard_would_write(
-            (slot, generation, attempt) in any::<(u32, u32, u16)>(),
-            micros in any::<u64>(),
-        ) {
-            let task = TaskId::from_parts(slot, generation);
-            let took = Took { task, attempt, micros };
-            let mut buffer = [0; TOOK_BYTES_MAX];
-            let frame = took.encode(&mut buffer);
-            let fields = (TOOK_KIND, slot, generation, attempt, micros);
-            let expected = postcard::to_slice(&fields, &mut [0; 64]).unwrap().to_vec();
-            prop_assert_eq!(frame, expected);
-            prop_assert_eq!(Took::decode(frame), Some(Ok(took)));
-            prop_assert_eq!(Message::decode(frame), Err(MessageError::UnknownKind(TOOK_KIND)));
-            for end in 1..frame.len() {
-                prop_assert_eq!(Took::decode(&frame[..end]), Some(Err(MessageError::Truncated)));
-            }
-            let longer: Vec<u8> = frame.iter().copied().chain([0]).collect();
-            prop_assert_eq!(Took::decode(&longer), Some(Err(MessageError::TrailingBytes)));
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let mut frame = std::vec![TOOK_KIND];
-            frame.extend(bytes);
-            if let Some(Ok(took)) = Took::decode(&frame) {
-                let written = took.encode(&mut [0; TOOK_BYTES_MAX]).to_vec();
-                prop_assert_eq!(Took::decode(&written), Some(Ok(took)));
-            }
-        }
-    }
 
     #[test]
-    fn another_message_is_none_of_this_kind_and_a_long_span_saturates() {
-        for frame in [&[][..], &[5], &[10, 0], &[11, 0]] {
-            assert_eq!(Took::decode(frame), None);
-        }
+    fn a_long_span_saturates() {
         let took = Took::new(TaskId::from_parts(0, 0), 1, Duration::MAX);
         assert_eq!(took.span(), Duration::from_micros(u64::MAX));
     }

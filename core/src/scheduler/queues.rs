@@ -1,19 +1,14 @@
-//! Queues: which one is next, and which may not send now.
+//! Queues: what each has, and which may not send now.
 //!
 //! A pool begins without: all tasks wait as `returned` and `tasks` have it, and nothing here costs a thing.
 //! With the first task that has a key, the first pause, or when it is made with queues, all tasks move into
 //! *lines*, one for each queue, and every send and answer goes the way of those that are not as most are
 //! (`WorkerSlot::is_plain` is false), which counts for its line. A line has what a pool has otherwise: lanes of
 //! new tasks, and wards of those that came back, by the worker that they came from.
-//!
-//! Each decision looks at every line once. Of those that may send, the class is the most urgent one, unless
-//! another is owed its least share; within it the line is next that is least far on, each send moving it on by
-//! what its weight says (stride scheduling: Waldspurger and Weihl 1995). How far a line is on counts from the
-//! one that was next last, and none is further back than that: so nothing overflows, and a line that had
-//! nothing to send, or might not, saves nothing up.
 
 mod check;
 pub(super) mod line;
+mod turn;
 
 use alloc::vec::Vec;
 
@@ -28,26 +23,20 @@ use crate::error::{NoQueue, SubmitError};
 use crate::explain::Waits;
 use crate::id::TaskId;
 use crate::options::{Lane, TaskOptions};
-use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate};
+#[cfg(feature = "hedging")]
+use crate::queue::Rate;
+use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats};
 use crate::time::Instant;
 pub(super) use check::check;
 use line::Holders;
 pub(super) use line::Line;
 
-/// What the lanes of a line are: those of new tasks, of what came back, of suspects, and of tasks that had to
-/// wait for their key. The first four are as in a pool without queues.
-const LANES: u8 = 5;
-const RETURNED: u8 = 2;
-const FREED: u8 = 4;
 /// The list of new tasks whose key is free now.
 const FREED_LIST: usize = 2;
-/// What a class is owed when it is next, whatever is more urgent: in sends, times 100.
-const OWED: u16 = 100;
-/// What a class is owed at most: it has not been let to send for so long.
-const OWED_MAX: u16 = 10 * OWED;
 
 /// Where a task that has not been sent yet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Stand {
     /// In its lane.
     Lane,
@@ -60,6 +49,7 @@ pub(super) enum Stand {
 /// All about queues and keys.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Queues {
     /// By queue; none as long as the pool is without.
     pub(super) lines: Vec<Line>,
@@ -165,28 +155,6 @@ impl SchedulerState {
         )
     }
 
-    /// Whether a line may send something now.
-    fn may_send(&self, line: &Line, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
-        if line.ready() == 0 || line.barred(self.clock).is_some() {
-            return false;
-        }
-        self.has_new(line) && self.next_for_new(line, workers).is_some()
-            || self.find_queued(line, PLAIN, tasks, workers).is_some()
-            || self.find_queued(line, SUSPECTS, tasks, workers).is_some()
-    }
-
-    /// Returns which lines may send something now, a bit for each.
-    fn sendable(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> u64 {
-        let lines = self.queues.lines.iter().enumerate();
-        let may = lines.filter(|(_, line)| self.may_send(line, tasks, workers));
-        may.fold(0, |all, (at, _)| all | 1 << at)
-    }
-
-    /// Whether something may be sent now, where tasks wait in lines.
-    pub(super) fn can_send_queued(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
-        self.sendable(tasks, workers) != 0
-    }
-
     /// Returns when a task may first go back to the worker that it came back from, if that is still to
     /// come. O(queues).
     #[inline]
@@ -215,56 +183,6 @@ impl SchedulerState {
         let used: usize = self.queues.lines.iter().map(over).sum();
         let own = kept.saturating_sub(line.open as usize);
         (own + shared.saturating_sub(used)).min(free)
-    }
-
-    /// Returns the class whose turn it is among those with lines that may send.
-    fn next_class(&self, sendable: u64) -> usize {
-        let mut may = [false; CLASSES];
-        for (at, line) in self.queues.lines.iter().enumerate() {
-            may[line.class()] |= sendable & 1 << at != 0;
-        }
-        let classes = (0..CLASSES).filter(|&class| may[class]);
-        let owed = classes.clone().filter(|&class| self.queues.owed[class] >= OWED);
-        // The one that is owed most; the more urgent one where it is the same.
-        let first = owed.rev().max_by_key(|&class| self.queues.owed[class]);
-        first.or_else(|| classes.min()).expect("one may send")
-    }
-
-    /// Returns the line whose turn it is in a class.
-    fn next_line(&self, class: usize, sendable: u64) -> usize {
-        let lines = self.queues.lines.iter().enumerate();
-        let may = lines.filter(|(at, line)| line.class() == class && sendable & 1 << at != 0);
-        may.min_by_key(|(at, line)| (line.pass, *at)).map(|(at, _)| at).expect("one may send")
-    }
-
-    /// Counts a send of a line, of those that might have sent: for the shares of classes and queues, and for
-    /// its own rate.
-    fn count_send(&mut self, at: usize, sendable: u64) {
-        let Self { queues: Queues { lines, owed, .. }, policy, clock, .. } = self;
-        let (mut may, mut has) = ([false; CLASSES], [false; CLASSES]);
-        for (other, line) in lines.iter().enumerate() {
-            may[line.class()] |= sendable & 1 << other != 0;
-            has[line.class()] |= line.ready() > 0;
-        }
-        for class in 0..CLASSES {
-            if may[class] {
-                owed[class] = (owed[class] + u16::from(policy.class_share_min)).min(OWED_MAX);
-            }
-            if !has[class] {
-                owed[class] = 0;
-            }
-        }
-        let (class, pass) = (lines[at].class(), lines[at].pass);
-        owed[class] = owed[class].saturating_sub(OWED);
-        for line in lines.iter_mut().filter(|line| line.class() == class) {
-            line.pass = line.pass.saturating_sub(pass);
-        }
-        let line = &mut lines[at];
-        line.pass += u64::from(line.options.stride());
-        if let Some(rate) = line.options.rate {
-            line.full = Rate::take(rate, line.full, *clock);
-        }
-        line.sent += 1;
     }
 
     /// Returns which kind of tasks one is of: its queue.
@@ -544,54 +462,6 @@ impl SchedulerMut<'_> {
         let line = &mut state.queues.lines[usize::from(tasks[task as usize].line)];
         line.returned -= 1;
         line.wards[class].take_out(tasks, holder, task)
-    }
-
-    /// Takes the task whose turn it is of all that may go now, and says to which worker. O(queues).
-    pub(super) fn take_queued(&mut self) -> Option<(u32, u32)> {
-        self.bound_patience();
-        let sendable = self.state.sendable(self.tasks, self.workers);
-        if sendable == 0 {
-            return None;
-        }
-        let class = self.state.next_class(sendable);
-        let at = self.state.next_line(class, sendable);
-        self.state.count_send(at, sendable);
-        for _ in 0..LANES {
-            let lane = self.state.queues.lines[at].turn % LANES;
-            self.state.queues.lines[at].turn = lane + 1;
-            let found = match lane {
-                0 | 1 => self.take_new_of(at, usize::from(lane)),
-                FREED => self.take_new_of(at, FREED_LIST),
-                _ => self.take_returned_of(at, usize::from(lane - RETURNED)),
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        unreachable!("this line may send something")
-    }
-
-    fn take_new_of(&mut self, at: usize, list: usize) -> Option<(u32, u32)> {
-        let worker = self.state.next_for_new(&self.state.queues.lines[at], self.workers)?;
-        let line = &mut self.state.queues.lines[at];
-        let task = line.fresh[list].take_first(self.tasks)?;
-        line.waiting[self.tasks[task as usize].lane as usize] -= 1;
-        self.state.queues.waiting -= 1;
-        Some((task, worker))
-    }
-
-    fn take_returned_of(&mut self, at: usize, class: usize) -> Option<(u32, u32)> {
-        let line = &self.state.queues.lines[at];
-        let (holder, worker) = self.state.find_queued(line, class, self.tasks, self.workers)?;
-        let task = line.wards[class].head(holder)?;
-        self.take_out(task);
-        let wards = &mut self.state.queues.lines[at].wards[class];
-        if wards.head(holder).is_some() {
-            wards.holders.take_out(&mut wards.table, holder);
-            wards.holders.append(&mut wards.table, holder);
-        }
-        self.send_again(worker, class);
-        Some((task, worker))
     }
 
     /// Takes out any task that waits for its first attempt, and for no other one of its key. Those that do

@@ -11,7 +11,7 @@ use super::sets::GROUPS;
 use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
-use super::workers::Answer;
+use super::useless::Answer;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Outcome, Verdict};
@@ -22,6 +22,7 @@ use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.

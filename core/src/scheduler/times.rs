@@ -7,6 +7,9 @@
 //! of the others stay as small as they are, and which is as long as was needed so far: a pool whose tasks
 //! have no such times allocates nothing.
 
+mod check;
+mod throttled;
+
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use core::time::Duration;
@@ -15,7 +18,7 @@ use super::blame::Blame;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List};
 use super::poll::{PollStep, go_on_without};
-use super::slot::{Duty, LinkPhase, Queue, TIMED, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{Queue, TIMED, TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use super::workers::draw;
@@ -23,9 +26,11 @@ use crate::backoff::BackoffPolicy;
 use crate::event::{Action, Outcome};
 use crate::options::TaskOptions;
 use crate::time::{Instant, nanos};
+pub(super) use check::{check, check_resting};
 
 /// The times of one task.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct TaskTimes {
     /// When it is over, whatever it is doing.
     deadline: Instant,
@@ -71,6 +76,7 @@ impl TaskTimes {
 /// What the scheduler keeps about all tasks with times of their own.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct OwnTimes {
     /// By task slot. As long as the highest slot of such a task needs, and never shorter again.
     table: Vec<TaskTimes>,
@@ -452,58 +458,6 @@ impl SchedulerMut<'_> {
         self.tasks[task as usize].is_timed() && self.state.own.table[task as usize].done > 0
     }
 
-    /// Takes in that a worker cannot do a task now, nor any for some time: see [`Useless::Throttled`].
-    pub(super) fn on_throttled(&mut self, worker: u32, task: u32, pause: Duration) {
-        let _ = self.take_back(worker, task);
-        self.state.stats.returned += 1;
-        self.give_back(task, Blame::Nobody);
-        let until = self.end_of_pause(pause);
-        let slot = &mut self.workers[worker as usize];
-        slot.strikes = 0;
-        slot.allowance = (slot.allowance / 2).max(1);
-        self.note_shrunk(worker);
-        if self.workers[worker as usize].phase.is_serving() {
-            // Once, whatever was on its way when the limit was hit.
-            self.slow_down(worker);
-        }
-        let slot = &mut self.workers[worker as usize];
-        #[cfg(feature = "queues")]
-        {
-            slot.is_throttled = true;
-        }
-        match slot.phase {
-            LinkPhase::Up(Duty::Serving) => slot.due = until,
-            // The later end of both counts.
-            LinkPhase::Up(Duty::Suspended | Duty::Delayed) => slot.due = slot.due.max(until),
-            _ => return,
-        }
-        self.set_phase(worker, LinkPhase::Up(Duty::Delayed));
-        self.recall(worker);
-    }
-
-    /// Takes in that a task cannot be done now, nor any of its key for some time: see
-    /// [`Useless::KeyThrottled`](crate::Useless::KeyThrottled).
-    pub(super) fn on_key_throttled(&mut self, worker: u32, task: u32, pause: Duration) {
-        let _ = self.take_back(worker, task);
-        self.state.stats.returned += 1;
-        self.workers[worker as usize].strikes = 0;
-        let until = self.end_of_pause(pause);
-        self.pause_key(task, until);
-        self.give_back(task, Blame::Nobody);
-        if self.tasks[task as usize].state == TaskState::Returned {
-            // It has no key: then it rests alone.
-            self.take_out(task);
-            self.rest_with_times(task, until);
-        }
-    }
-
-    /// Returns when a pause is over that a handler asked for.
-    fn end_of_pause(&self, pause: Duration) -> Instant {
-        // Never without one: a task would be sent again until it has no sends left.
-        let least = self.state.policy.backoff.first_nanos();
-        later(self.state.clock, nanos(pause).min(self.state.policy.pause_max).max(least))
-    }
-
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
     /// strike, but counts against the worker as a failure does: after some in a row, it is suspended.
     fn end_early(&mut self, worker: u32, task: u32) -> Action {
@@ -558,46 +512,4 @@ fn due_by_itself(
         _ => return Instant::FAR_FUTURE,
     };
     next.min(times[task as usize].deadline)
-}
-
-/// Checks the timers of tasks, and which tasks have one.
-///
-/// # Panics
-/// If one is late, missing or without a task that it is for.
-pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
-    let times = &state.own.table[..];
-    assert!(times.len() <= tasks.len(), "there are times without a task");
-    let mut armed = 0;
-    for (task, own) in (0..NONE).zip(times) {
-        let slot = &tasks[task as usize];
-        let never = Instant::FAR_FUTURE;
-        let due = if slot.is_timed() { due_by_itself(tasks, workers, times, task) } else { never };
-        if own.place() == NONE {
-            assert!((due, own.timer) == (never, never), "a task's timer is missing");
-            continue;
-        }
-        armed += 1;
-        assert!(own.timer <= due, "a task's timer is late");
-        let is_exact = own.timer == due || slot.state.is_held();
-        assert!(is_exact, "a task's timer is early without a reason");
-    }
-    let timers = state.own.timers;
-    let tabled = tasks.iter().skip(times.len()).all(|slot| !slot.is_timed());
-    assert!(tabled, "the times of a task are nowhere");
-    assert!(timers.check(times) == armed, "a task's timer is not in the heap");
-    let first = timers.first(times).map_or(Instant::FAR_FUTURE, |(_, at)| at);
-    assert!(state.own.first == first, "another task's timer is the first");
-    for worker in workers {
-        let mut timed = 0;
-        worker.held.check(tasks, |task| timed += u32::from(tasks[task as usize].is_timed()));
-        assert!(worker.timed == timed, "tasks with times of their own are miscounted");
-    }
-}
-
-/// Checks the tasks that rest in no order by `each`.
-pub(super) fn check_resting(state: &SchedulerState, tasks: &[TaskSlot], mut each: impl FnMut(u32)) {
-    state.own.resting.check(tasks, |task| {
-        assert!(tasks[task as usize].is_timed(), "a task rests in the wrong list");
-        each(task);
-    });
 }

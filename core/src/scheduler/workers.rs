@@ -1,6 +1,5 @@
 //! The rules about workers: how a link comes up, stays up and ends.
 
-use super::blame::Blame;
 use super::grace::away_due;
 use super::slot::{Duty, LinkPhase, TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
@@ -8,7 +7,7 @@ use super::times::first_in_order;
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
-use crate::event::{Accepted, Event, Loss, Offer, Reason, Route, Useless};
+use crate::event::{Accepted, Event, Loss, Offer, Reason, Route};
 #[cfg(feature = "task-times")]
 use crate::id::TaskId;
 use crate::id::WorkerId;
@@ -101,21 +100,6 @@ impl SchedulerMut<'_> {
     }
 }
 
-/// An answer that did nothing for its task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Its handler failed.
-    Failed,
-    /// It was given back before it began.
-    Returned,
-    /// As [`Useless::Unusable`].
-    Unusable,
-    /// As [`Useless::Final`].
-    Final,
-    /// As [`Useless::Permanent`].
-    Permanent,
-}
-
 /// What happens on a link.
 impl SchedulerMut<'_> {
     /// Takes in what happened on a link, other than that an attempt was answered.
@@ -146,15 +130,7 @@ impl SchedulerMut<'_> {
             }
             Event::Lost { how, .. } => self.on_lost(worker, how),
             Event::Heard { .. } => {}
-            Event::Moving { until, .. } => {
-                // Only ever later: a timer may be early but never late.
-                let slot = &mut self.workers[worker as usize];
-                if slot.hold_until < until {
-                    slot.hold_until = until;
-                    // It was for an attempt that is put off, and the link's silence may be due as well.
-                    slot.looked = Instant::EPOCH;
-                }
-            }
+            Event::Moving { until, .. } => self.on_moving(worker, until),
             Event::Draining { .. } => {
                 self.set_phase(worker, LinkPhase::Up(Duty::Draining));
                 self.close_drained(worker);
@@ -162,42 +138,7 @@ impl SchedulerMut<'_> {
             Event::Busy { .. } => self.on_busy(worker),
             Event::Ready { .. } => self.on_ready(worker),
             Event::Useless { task, attempt, why, .. } => {
-                let task = match self.answered(worker, task, attempt) {
-                    Ok(task) => task,
-                    Err(error) => {
-                        let second = self.second_of(worker, task, attempt).ok_or(error)?;
-                        self.as_own(second)
-                    }
-                };
-                #[cfg(feature = "task-times")]
-                if let Useless::Throttled(pause) = why {
-                    self.on_throttled(worker, task, pause);
-                    self.close_drained(worker);
-                    return Ok(());
-                }
-                #[cfg(feature = "task-times")]
-                if let Useless::KeyThrottled(pause) = why {
-                    self.on_key_throttled(worker, task, pause);
-                    self.close_drained(worker);
-                    return Ok(());
-                }
-                // A match of its own, and `Answer` without a field: else above the flash aim.
-                let answer = match why {
-                    Useless::Unusable => Answer::Unusable,
-                    Useless::Final => Answer::Final,
-                    Useless::Permanent => Answer::Permanent,
-                    #[cfg(feature = "task-times")]
-                    Useless::RetryAfter(_) | Useless::Throttled(_) | Useless::KeyThrottled(_) => {
-                        Answer::Failed
-                    }
-                };
-                self.on_useless(worker, task, answer);
-                #[cfg(feature = "task-times")]
-                if let Useless::RetryAfter(delay) = why {
-                    self.rest_for(task, delay);
-                }
-                self.close_drained(worker);
-                return Ok(());
+                return self.on_useless_answer(worker, (task, attempt), why);
             }
             Event::Excused { .. } => self.excuse(worker),
             #[cfg(feature = "task-times")]
@@ -219,6 +160,17 @@ impl SchedulerMut<'_> {
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
         }
         Ok(())
+    }
+
+    /// Takes in that bytes are on their way to a worker: no attempt of it ends before `until`.
+    fn on_moving(&mut self, worker: u32, until: Instant) {
+        let slot = &mut self.workers[worker as usize];
+        // Only ever later: a timer may be early but never late.
+        if slot.hold_until < until {
+            slot.hold_until = until;
+            // It was for an attempt that is put off, and the link's silence may be due as well.
+            slot.looked = Instant::EPOCH;
+        }
     }
 
     /// Returns the slot of the attempt in flight that a message is about, be it a second one.
@@ -278,56 +230,6 @@ impl SchedulerMut<'_> {
             slot.allowance += 1;
         }
     }
-
-    /// Takes in an answer that did nothing for its task.
-    pub(super) fn on_useless(&mut self, worker: u32, task: u32, answer: Answer) {
-        let _ = self.take_back(worker, task);
-        let slot = &mut self.workers[worker as usize];
-        slot.strikes = 0;
-        if answer == Answer::Returned {
-            self.state.stats.returned += 1;
-        } else {
-            slot.failed += 1;
-        }
-        match answer {
-            Answer::Returned => self.give_back(task, Blame::Nobody),
-            Answer::Unusable => self.give_back(task, Blame::Late),
-            Answer::Failed | Answer::Final | Answer::Permanent => {
-                self.on_task_failed(task, answer == Answer::Permanent);
-            }
-        }
-        if !matches!(answer, Answer::Final | Answer::Permanent) {
-            self.count_failure(worker);
-        }
-    }
-
-    /// Takes back what an answer of no use counted against a worker.
-    fn excuse(&mut self, worker: u32) {
-        let slot = &mut self.workers[worker as usize];
-        slot.streak = slot.streak.saturating_sub(1);
-    }
-
-    /// Counts an answer that did nothing against a worker, and suspends it after too many in a row.
-    pub(super) fn count_failure(&mut self, worker: u32) {
-        self.note_fault(worker);
-        let policy = &self.state.policy;
-        let slot = &mut self.workers[worker as usize];
-        slot.streak = slot.streak.saturating_add(1);
-        let is_kept = slot.streak < policy.failures_max || !slot.phase.is_serving();
-        if is_kept || self.state.is_last(&self.workers[worker as usize]) {
-            self.hold_against_others(worker);
-            return;
-        }
-        let slot = &mut self.workers[worker as usize];
-        slot.suspensions = slot.suspensions.saturating_add(1);
-        let suspensions = slot.suspensions;
-        let until = self.delayed(worker, suspensions);
-        let slot = &mut self.workers[worker as usize];
-        slot.due = until;
-        slot.notice = true;
-        self.set_phase(worker, LinkPhase::Up(Duty::Suspended));
-        self.recall(worker);
-    }
 }
 
 /// From one phase of a link to the next.
@@ -354,7 +256,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Returns the time after the delay that follows so many attempts.
-    fn delayed(&mut self, worker: u32, attempts: u32) -> Instant {
+    pub(super) fn delayed(&mut self, worker: u32, attempts: u32) -> Instant {
         let random = draw(&mut self.workers[worker as usize].random);
         later(self.state.clock, self.state.policy.backoff.delay_nanos(attempts, random))
     }

@@ -20,8 +20,7 @@ impl Oracle {
 
     /// A worker says over a new link what it still has of its last one. That was given up by then, and may be seen
     /// to end only later, where its last word waits for its wire.
-    pub(super) fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
-        let Some(Ok(holding)) = Holding::decode(frame) else { return };
+    pub(super) fn on_holding(&mut self, name: &(String, u64), holding: Holding<'_>) {
         let earlier = (name.0.clone(), 0)..name.clone();
         for earlier in
             self.links.range(earlier).map(|(earlier, _)| earlier.clone()).collect::<Vec<_>>()

@@ -5,9 +5,7 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress, Took,
-};
+use chargehand_core::message::{Aside, BODY_HEAD_BYTES_MAX, Holding, Message, MessageError};
 use chargehand_core::{EventError, Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -183,8 +181,8 @@ impl<K: Kind> Conn<K> {
                         self.tally.check_answer(error)?;
                     }
                 }
-                Err(MessageError::UnknownKind(kind)) => {
-                    on_extra(&mut self.tally, kind, frame, sink)?;
+                Err(MessageError::UnknownKind(_)) => {
+                    on_aside(&mut self.tally, frame, sink)?;
                 }
                 other => {
                     let other = other?;
@@ -382,30 +380,29 @@ impl<K: Kind> Conn<K> {
 }
 
 /// Takes what a worker says only because our Hello says that it is taken.
-fn on_extra(
+fn on_aside(
     tally: &mut Tally,
-    kind: u8,
     frame: &[u8],
     sink: &mut AnswerSink<'_>,
 ) -> Result<(), DisconnectReason> {
-    if let Some(holding) = Holding::decode(frame) {
-        tally.check_list()?;
-        return on_holding(holding?, sink);
+    match Aside::decode(frame)? {
+        Aside::Holding(holding) => {
+            tally.check_list()?;
+            on_holding(holding, sink)
+        }
+        Aside::Took(took) => {
+            tally.check_took()?;
+            sink.took(took);
+            Ok(())
+        }
+        Aside::Progress(progress) => {
+            tally.check_progress(sink.now)?;
+            if let Err(error) = sink.progress(progress) {
+                tally.check_answer(error)?;
+            }
+            Ok(())
+        }
     }
-    if let Some(took) = Took::decode(frame) {
-        tally.check_took()?;
-        sink.took(took?);
-        return Ok(());
-    }
-    let Some(progress) = Progress::decode(frame) else {
-        return Err(MessageError::UnknownKind(kind).into());
-    };
-    let progress = progress?;
-    tally.check_progress(sink.now)?;
-    if let Err(error) = sink.progress(progress) {
-        tally.check_answer(error)?;
-    }
-    Ok(())
 }
 
 /// Takes in what a worker still holds of its last link.

@@ -119,12 +119,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let is_alone = jobs.feeding.len() == 1;
             let mut plain = TaskOptions::new().lane(Lane::Bulk);
             plain.retries_max = Some(retries_max);
-            let own = job.own.as_ref().map(|own| {
-                let mut options = plain;
-                own.apply(&mut options, *now);
-                options.key = job.key;
-                options
-            });
+            let own = job.own_options(plain, *now);
             *has_own_times |= own.is_some();
             loop {
                 let Some(height) = job.pace.next_within(ahead) else {

@@ -28,11 +28,13 @@ pub(super) struct Arrival {
     pub(super) arriving: usize,
     /// Whether there is one for which there is too little.
     pub(super) is_missing: bool,
+    /// How many links there are of whoever this one counts for: what each may hold is a part of what one may.
+    pub(super) kin: usize,
 }
 
 impl Default for Arrival {
     fn default() -> Self {
-        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false }
+        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false, kin: 1 }
     }
 }
 
@@ -59,19 +61,7 @@ where
         progress: &mut PollProgress,
     ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
-        if self.is_stuck {
-            self.send_out(cx, &mut around.runner.memory)?;
-        }
-        if self.state.is_stalled {
-            self.state.start_again(around);
-        }
-        if self.room.share == 0 && self.state.phase == Phase::Up {
-            self.room.share = around.runner.memory.set_aside();
-        }
-        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
-        if self.room.allowance != allowance && self.room.arriving == 0 {
-            self.set_allowance(allowance);
-        }
+        self.go_on(cx, around)?;
         for count in 0..budget {
             if stops_after(count, around.reads_on, &mut self.wire) {
                 self.reads_on = true;
@@ -121,6 +111,29 @@ where
             }
         }
         progress.more = true;
+        Ok(())
+    }
+
+    /// Goes on with what the last poll had to leave, and takes as much memory as it may have now.
+    #[inline]
+    fn go_on<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        around: &mut Around<'_, H>,
+    ) -> Result<(), DisconnectReason> {
+        if self.is_stuck {
+            self.send_out(cx, &mut around.runner.memory)?;
+        }
+        if self.state.is_stalled {
+            self.state.start_again(around);
+        }
+        if self.room.share == 0 && self.state.phase == Phase::Up {
+            self.room.share = around.runner.memory.set_aside();
+        }
+        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
+        if self.room.allowance != allowance && self.room.arriving == 0 {
+            self.set_allowance(allowance);
+        }
         Ok(())
     }
 
@@ -185,11 +198,16 @@ where
         false
     }
 
-    /// Returns whether the link holds as much as there is left. Not where a message is arriving that has
-    /// what it takes already.
+    /// Returns whether the link holds as much as there is left, or its part of that where it has kin. Not where
+    /// a message is arriving that has what it takes already.
     #[inline]
     pub(super) fn is_short(&self, memory: &Memory) -> bool {
-        memory.is_short(self.state.held) && self.room.arriving == 0
+        memory.is_short(self.state.held.saturating_mul(self.room.kin)) && self.room.arriving == 0
+    }
+
+    /// Notes how many links there are of whoever this one counts for.
+    pub(in crate::worker) fn set_kin(&mut self, links: usize) {
+        self.room.kin = links;
     }
 
     /// Admits messages up to this length without asking.

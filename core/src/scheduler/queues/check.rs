@@ -55,7 +55,7 @@ impl super::Queues {
         let ahead = |at: Instant| at.as_nanos().saturating_sub(clock.as_nanos());
         for line in &self.lines {
             words.extend([u32::from(line.options.is_paused), low(line.pass)]);
-            words.push(u32::from(line.turn % super::LANES));
+            words.push(u32::from(line.turn % super::turn::LANES));
             words.push(low(ahead(line.full)));
             for fresh in &line.fresh {
                 fresh.check(tasks, |task| words.push(task));

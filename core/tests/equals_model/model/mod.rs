@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Hedge, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, QueueSet,
-    Reason, Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Hedge, Instant, Key, Lane, Outcome, QueueId, QueueSet, Reason,
+    Route, Stale, SubmitError, TaskId, TaskOptions,
 };
 
 use choice::{Mean, Record, Timed};
@@ -28,7 +28,7 @@ use hedge::{Told, Twice};
 use queues::{Queues, Stand};
 use sets::Pace;
 use times::OwnTimes;
-use types::{Counters, Gauges, Lk, Wid};
+use types::{Counters, Gauges};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,126 +356,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn add_worker(&mut self, now: Instant, route: Route) -> Result<Wid, WorkersFull> {
-        self.advance(now);
-        let Some(slot) = self.free_workers.pop() else {
-            self.note("add a worker when full");
-            return Err(WorkersFull);
-        };
-        let age = self.next_order();
-        let generation = self.workers[slot].generation;
-        let until = self.clock.saturating_add(self.config.absent_max);
-        self.workers[slot] = Worker { route, age, ..Worker::unused(generation) };
-        if self.drain.is_some() {
-            self.note("add a worker while draining");
-            self.leave(slot);
-        } else if route == Route::Dial {
-            self.want_connect(slot);
-        } else {
-            self.be_absent(slot, until);
-        }
-        Ok(self.link(slot).worker)
-    }
-
-    pub(crate) fn remove_worker(&mut self, now: Instant, id: Wid) -> Result<(), Stale> {
-        self.advance(now);
-        let slot = self.worker_slot(id).ok_or(Stale)?;
-        if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
-            return Err(Stale);
-        }
-        self.end_grace(slot, Loss::Stopped);
-        self.workers[slot].removing = true;
-        match self.workers[slot].phase {
-            LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
-                self.note("remove a worker without a link");
-                self.leave(slot);
-            }
-            LinkPhase::Connecting { .. } => {
-                self.note("remove a connecting worker");
-                self.close(slot, Reason::Drained);
-            }
-            LinkPhase::Up => {
-                if !self.workers[slot].held.is_empty() {
-                    self.note("remove a busy worker");
-                }
-                self.stop_feeding(slot);
-            }
-            LinkPhase::Closing(_) => self.note("remove a closing worker"),
-            LinkPhase::Free | LinkPhase::Leaving => panic!("worker {slot} is no member"),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn accept(
-        &mut self,
-        now: Instant,
-        id: Wid,
-        offer: Offer,
-        not_before: Instant,
-    ) -> Result<(Lk, Option<Lk>), Stale> {
-        self.advance(now);
-        let slot = self.worker_slot(id).ok_or(Stale)?;
-        let worker = &self.workers[slot];
-        let refused = worker.route == Route::Dial
-            || worker.removing
-            || worker.phase == LinkPhase::Leaving
-            || self.drain.is_some();
-        if refused {
-            self.note("accept refused");
-            return Err(Stale);
-        }
-        let old = self.link(slot);
-        let displaced = match self.workers[slot].phase {
-            LinkPhase::Up => {
-                if !self.workers[slot].held.is_empty() {
-                    self.note("displaced a link that held tasks");
-                }
-                // Not as `lose` does: it is up again at once, so nobody needs to step in.
-                self.take_over(slot, offer);
-                self.withdraw_nothing(slot);
-                self.end_rest(slot);
-                Some(old)
-            }
-            LinkPhase::Closing(_) => {
-                self.note("displaced a closing link");
-                Some(old)
-            }
-            _ => {
-                self.take_over(slot, offer);
-                None
-            }
-        };
-        let was_useful = displaced.is_some() && self.workers[slot].useful;
-        if was_useful {
-            self.note("displaced a link of use");
-        }
-        if displaced.is_none() {
-            let attempts = self.workers[slot].backoff_attempts;
-            self.workers[slot].backoff_attempts = attempts.saturating_add(1);
-        }
-        self.workers[slot].epoch += 1;
-        let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
-        self.come_up(slot, offer, begin.max(not_before));
-        self.workers[slot].useful = was_useful;
-        // Delayed, it is as good as away to the others.
-        self.never_the_last();
-        Ok((self.link(slot), displaced))
-    }
-
-    /// Forgets the worker that has been absent for longest.
-    pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<Wid> {
-        self.advance(now);
-        let absent = |&slot: &usize| matches!(self.workers[slot].phase, LinkPhase::Absent { .. });
-        let all = (0..self.workers.len()).filter(absent);
-        let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
-        self.note("an absent worker made room");
-        let id = self.link(slot).worker;
-        self.end_grace(slot, Loss::Broken);
-        self.workers[slot] = Worker::unused(id.generation + 1);
-        self.free_workers.push(slot);
-        Some(id)
     }
 
     pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {

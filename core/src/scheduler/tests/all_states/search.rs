@@ -440,12 +440,7 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
     };
     let event = match step {
         Step::Submit(number) => {
-            let mut options = model.tasks[usize::from(number)];
-            // A model's deadlines are from now on.
-            let from_now = Duration::from_nanos(options.deadline.as_nanos());
-            if options.deadline != Instant::FAR_FUTURE {
-                options = options.deadline(now.saturating_add(from_now));
-            }
+            let options = options_from(now, model.tasks[usize::from(number)]);
             engine.submit_with(now, options).unwrap();
             return;
         }
@@ -500,6 +495,15 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
         }
     };
     engine.handle_event(now, event).unwrap();
+}
+
+/// Returns a task's options now: a model's deadlines are from now on.
+fn options_from(now: Instant, options: TaskOptions) -> TaskOptions {
+    if options.deadline == Instant::FAR_FUTURE {
+        return options;
+    }
+    let from_now = Duration::from_nanos(options.deadline.as_nanos());
+    options.deadline(now.saturating_add(from_now))
 }
 
 fn answer(link: Link, task: TaskId, attempt: u16) -> Event {
