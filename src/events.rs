@@ -165,6 +165,12 @@ pub enum PoolEvent {
         /// Whose certificate, on which day, and the remedy.
         why: String,
     },
+    /// The pool's [flight recorder](crate::Builder::flight_recorder) stopped writing, for example because its disk is
+    /// full. The pool goes on without it.
+    Unrecorded {
+        /// What the system reported, or what is wrong with the file.
+        why: String,
+    },
     /// This many events before this one were dropped because they were not read in time.
     Missed(u64),
 }
@@ -223,6 +229,7 @@ impl fmt::Display for PoolEvent {
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
             Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } | Self::Expiring { why } => f.write_str(why),
+            Self::Unrecorded { why } => write!(f, "the flight record ends here: {why}"),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }

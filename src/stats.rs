@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use chargehand_core::{QueueStats, Stats, WorkerId, WorkerStats};
+use chargehand_core::{QueueStats, Rate, Stats, WorkerId, WorkerStats};
 use serde::{Serialize, Serializer};
 
 use crate::events::{TaskProgress, as_text};
@@ -56,6 +56,10 @@ pub struct QueueInfo {
     pub name: Arc<str>,
     /// Its counters.
     pub stats: QueueStats,
+    /// How many of its tasks workers hold at once, at most; `None` for as many as they like.
+    pub in_flight_max: Option<u32>,
+    /// How many are sent in a time, at most; `None` for as many as workers take.
+    pub rate: Option<Rate>,
     /// For how long the first one in line has waited for its first attempt. `None` where none does, and in a
     /// pool without [`Builder::queue`](crate::Builder::queue), keys and pauses, where nobody notes it.
     pub oldest: Option<Duration>,

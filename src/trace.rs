@@ -124,6 +124,7 @@ mod events {
                 told!(INFO, manager, worker = worker.slot(), peer = &**peer, "worker gone");
             }
             E::Lowered { why } => told!(WARN, reason = why, manager, "limits lowered"),
+            E::Unrecorded { why } => told!(WARN, reason = why, manager, "the flight record ends"),
             E::Expiring { why } => told!(WARN, reason = why, manager, "a certificate expires"),
             // Told where it was caught, as any panic is; and missed by listeners only.
             E::CallbackPanicked { .. } | E::Missed(_) => {}

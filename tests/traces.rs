@@ -6,12 +6,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chargehand::testing::{Step, World};
+use chargehand::testing::{Act, Script, Step, World};
 use chargehand::traces::{Propagate, TraceContext};
-use chargehand::{Context, Failure, Pool, Worker};
+use chargehand::{Context, Failure, Hedge, Pool, TaskOptions, Worker};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Span, Subscriber};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Default)]
 struct Seen {
@@ -249,5 +251,63 @@ fn ranges_are_traced_as_a_whole_and_handlers_in_the_process_itself_too() {
         let heights: Vec<_> =
             attempts.iter().map(|(_, span)| span.fields["height"].as_str()).collect();
         assert_eq!(heights.iter().filter(|height| **height == "3").count(), 2, "{heights:?}");
+    });
+}
+
+#[test]
+fn of_two_attempts_at_once_each_has_its_span_to_its_end_and_the_later_one_is_withdrawn() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let world = World::new(1);
+        for _ in 0..2 {
+            let late = Act::Late(20 * SECOND);
+            world.worker(Script::new().takes(SECOND).when(|it| it.attempt == 1, late));
+        }
+        let pool = world.pool(|builder| builder);
+        let hedged = pool.with(TaskOptions::new().hedge(Hedge::after(2 * SECOND))).traced();
+        let call = world.spawn(async move { hedged.call::<u64, _>(&3_u64).await });
+        let outcomes = || -> Vec<_> {
+            let attempts = log.spans("attempt").into_iter();
+            attempts.map(|(_, span)| span.fields.get("outcome").cloned()).collect()
+        };
+        world.advance(SECOND * 5 / 2);
+        assert_eq!(outcomes(), [None, None], "both are under way");
+        assert_eq!(world.run(call), Ok(3));
+        world.advance(SECOND);
+        assert_eq!(outcomes(), [Some("withdrawn".to_owned()), Some("done".to_owned())]);
+        let attempts = log.spans("attempt");
+        let submit = log.spans("submit")[0].0;
+        for ((_, span), number) in attempts.iter().zip(["1", "2"]) {
+            assert_eq!((span.parent, span.is_over), (Some(submit), true));
+            assert_eq!(span.fields["attempt"], number);
+        }
+        assert!(log.spans("submit")[0].1.is_over);
+    });
+}
+
+#[test]
+fn an_attempt_that_fails_beside_another_ends_by_that_and_the_other_by_what_it_comes_to() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let world = World::new(1);
+        for _ in 0..2 {
+            let slow = Act::Late(20 * SECOND);
+            let fails = Act::Fail("no".to_owned());
+            let script = Script::new().takes(SECOND).when(|it| it.attempt == 1, slow);
+            world.worker(script.when(|it| it.attempt == 2, fails));
+        }
+        let pool = world.pool(|builder| builder.configure(|config| config.retries_max = 3));
+        let hedged = pool.with(TaskOptions::new().hedge(Hedge::after(2 * SECOND))).traced();
+        let call = world.spawn(async move { hedged.call::<u64, _>(&3_u64).await });
+        assert_eq!(world.run(call), Ok(3));
+        world.advance(SECOND);
+        let attempts = log.spans("attempt");
+        let outcomes: Vec<_> =
+            attempts.iter().map(|(_, span)| span.fields["outcome"].as_str()).collect();
+        assert!(outcomes.contains(&"failed"), "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|it| **it == "done").count(), 1, "{outcomes:?}");
+        assert!(attempts.iter().all(|(_, span)| span.is_over));
+        let failed = attempts.iter().find(|(_, span)| span.fields["outcome"] == "failed");
+        assert_eq!(failed.map(|(_, span)| span.fields["attempt"].as_str()), Some("2"));
     });
 }

@@ -37,7 +37,12 @@ pub(crate) enum Command {
     /// What TLS costs, beside what it costs the bare wire (futures-rustls): tasks a second, links that come
     /// back, memory.
     Tls,
-    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window.
+    /// What figures, flight records and traces cost, at full load and at
+    /// 50,000 tasks a second.
+    #[cfg(feature = "watched")]
+    Watched,
+    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window; each mechanism
+    /// of scheduling off and on; and dask.distributed and Celery on the same range.
     Mixed,
     /// Instructions of the pieces for one cycle, under callgrind.
     Instructions {

@@ -16,7 +16,7 @@ use crate::bare;
 use crate::measure::{Meter, Stopwatch, WARM_UP, allow_links, say};
 use crate::members;
 use crate::runtime::Runtime;
-use crate::spec::{Load, Runtimes, Spec, Transport};
+use crate::spec::{Load, Runtimes, Spec, Transport, Watch};
 
 /// Where heights start, so that all of them are equally long on the wire.
 pub(crate) const FIRST_HEIGHT: u64 = 1 << 40;
@@ -55,8 +55,12 @@ async fn put_load<R: Runtime>(runtime: R, spec: Spec, address: &str, meter: &Arc
     match spec.load {
         Load::Calls(callers) => {
             for _ in 0..callers {
-                R::spawn(call(pool.clone(), spec.request_bytes, Arc::clone(meter)));
+                let pool = handle(pool.clone(), spec.watch);
+                R::spawn(call(pool, spec.request_bytes, Arc::clone(meter)));
             }
+        }
+        Load::Paced(rate) => {
+            R::spawn(paced(runtime, handle(pool, spec.watch), rate, Arc::clone(meter)));
         }
         Load::Range | Load::Bare if spec.transport == Transport::Json => {
             R::spawn(process::<()>(pool, Arc::clone(meter), |(), _| true));
@@ -73,8 +77,7 @@ async fn put_load<R: Runtime>(runtime: R, spec: Spec, address: &str, meter: &Arc
     }
 }
 
-/// Starts a pool and returns it when all its links are up. With `MEASURED` in the environment it measures, and is
-/// asked for its figures each second, as by a status page.
+/// Starts a pool and returns it when all its links are up.
 pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> Pool {
     let in_flight = spec.in_flight();
     let mut builder = Pool::builder(runtime)
@@ -87,10 +90,10 @@ pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> 
     for _ in 0..spec.links {
         builder = connect(builder, runtime, spec.transport, address);
     }
-    let (pool, driver) = builder.build().expect("limits in range");
+    let (pool, driver) = watched(builder, spec.watch).build().expect("limits in range");
     R::spawn(driver);
     until_up(runtime, &pool, spec.links).await;
-    if std::env::var_os("MEASURED").is_some() {
+    if spec.watch == Watch::Figures {
         let asked = pool.clone();
         R::spawn(async move {
             while asked.measure().await.is_ok() {
@@ -98,6 +101,43 @@ pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> 
             }
         });
     }
+    pool
+}
+
+/// Has a pool watched, as far as its builder has to know.
+#[cfg(feature = "watched")]
+fn watched<R: Runtime>(builder: Builder<R, Threaded>, watch: Watch) -> Builder<R, Threaded> {
+    match watch {
+        Watch::Nobody | Watch::Figures => builder,
+        Watch::Record => {
+            let name = format!("chargehand-bench-{}.flight", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let recorder = chargehand::record::FlightRecorder::create(&path).expect("a new file");
+            // It stays open, and is gone with this process.
+            std::fs::remove_file(path).expect("it was just made");
+            builder.flight_recorder(recorder)
+        }
+        Watch::Traces => {
+            use tracing_subscriber::util::SubscriberInitExt;
+            tracing_subscriber::registry().init();
+            builder
+        }
+    }
+}
+
+#[cfg(not(feature = "watched"))]
+fn watched<R: Runtime>(builder: Builder<R, Threaded>, watch: Watch) -> Builder<R, Threaded> {
+    assert!(matches!(watch, Watch::Nobody | Watch::Figures), "build with `--features watched`");
+    builder
+}
+
+/// Returns the handle that calls are made by.
+fn handle(pool: Pool, watch: Watch) -> Pool {
+    #[cfg(feature = "watched")]
+    if watch == Watch::Traces {
+        return pool.traced();
+    }
+    let _ = watch;
     pool
 }
 
@@ -154,6 +194,24 @@ async fn call(pool: Pool, bytes: usize, meter: Arc<Meter>) {
         assert_eq!(body.len(), bytes, "a wrong answer");
         meter.add(1);
         meter.stop(start);
+    }
+}
+
+/// Submits tasks as time passes, however many of those before are done.
+async fn paced<R: Runtime>(runtime: R, pool: Pool, rate: u32, meter: Arc<Meter>) {
+    let (begun, mut sent) = (std::time::Instant::now(), 0_u64);
+    loop {
+        let due = begun.elapsed().as_micros() * u128::from(rate) / 1_000_000;
+        while u128::from(sent) < due {
+            let (height, meter) = (FIRST_HEIGHT + sent, Arc::clone(&meter));
+            let done = move |answer: Result<u64, _>| {
+                assert!(answer.is_ok_and(|answer| answer == height), "a wrong answer");
+                meter.add(1);
+            };
+            pool.submit_then(&height, done).await.expect("it runs");
+            sent += 1;
+        }
+        sleep(runtime, Duration::from_millis(1)).await;
     }
 }
 

@@ -43,11 +43,11 @@ async fn serve<R: Runtime>(spec: Spec) {
             let nothing = |_: u64| async { Ok::<_, Infallible>(()) };
             start(spec, listener, Worker::new(runtime, nothing));
         }
-        Load::Range if spec.answer_bytes == HEIGHT_ANSWER_BYTES => {
+        Load::Range | Load::Paced(_) if spec.answer_bytes == HEIGHT_ANSWER_BYTES => {
             let same = |height: u64| async move { Ok::<_, Infallible>(height) };
             start(spec, listener, Worker::new(runtime, same));
         }
-        Load::Range => {
+        Load::Range | Load::Paced(_) => {
             // The handler does nothing, so it copies nothing.
             let answer: &Bytes = Bytes::new(vec![b'!'; spec.answer_bytes].leak());
             let much = move |_: u64| async move { Ok::<_, Infallible>(answer) };

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::process::ExitCode;
 
-use chargehand::record::{Change, Figures, Recording, Replay, ReplayError};
+use chargehand::record::{Change, Figures, Recording, Replay, ReplayError, Replayed};
 use serde_json::json;
 
 use crate::TASKS_FAILED;
@@ -51,7 +51,8 @@ fn replay(args: &ReplayArgs, out: &mut impl Write) -> Result<Done, Failure> {
             Ok(Some(step)) => {
                 steps += 1;
                 if !args.quiet {
-                    writeln!(out, "{step}").map_err(|error| unheard(&error))?;
+                    let text = shown(&step, args.output);
+                    writeln!(out, "{text}").map_err(|error| unheard(&error))?;
                 }
             }
             Ok(None) => break,
@@ -67,6 +68,15 @@ fn replay(args: &ReplayArgs, out: &mut impl Write) -> Result<Done, Failure> {
         }
     }
     Ok(Done { steps, differs, breaks_off, figures: replay.scheduler().stats().to_string() })
+}
+
+fn shown(step: &Replayed, format: Format) -> String {
+    if format == Format::Human {
+        return step.to_string();
+    }
+    let (call, at) = (step.line(), step.now().as_nanos());
+    json!({ "v": 1, "call": call, "at_ns": at, "method": step.method(), "text": step.to_string() })
+        .to_string()
 }
 
 fn recording(args: &ReplayArgs) -> Result<Recording, Failure> {

@@ -356,6 +356,7 @@ impl Config {
 /// A [`Config`] as the scheduler keeps it: spans in nanoseconds, which take half the memory of a
 /// `Duration`, and need no multiplication when a deadline is set.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Policy {
     pub(crate) attempt_timeout: u64,
     pub(crate) retry_delay: u64,

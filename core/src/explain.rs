@@ -2,6 +2,25 @@
 
 use crate::time::Instant;
 
+/// Gives each variant of an enum of reasons a name, and the enum all of these: so that whoever has to know of every
+/// reason does not compile without a new one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! names {
+    ($of:ident { $($variant:ident = $name:literal,)+ }) => {
+        impl $of {
+            /// What they are called, in their order.
+            pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
+
+            /// Returns what it is called: its variant in lower case, with underscores.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)+
+                }
+            }
+        }
+    };
+}
 /// Why a task is not sent now: the first of these that holds.
 ///
 /// Those that come later are nearer to being sent, so of several tasks the one with the greatest says what keeps
@@ -71,29 +90,28 @@ pub enum Waits {
     Turn,
 }
 
-impl Waits {
-    /// Returns what it is called: its variant in lower case, with underscores.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Rests { .. } => "rests",
-            Self::Key => "key",
-            Self::KeyPaused { .. } => "key_paused",
-            Self::Paused => "paused",
-            Self::QueueInFlight => "queue_in_flight",
-            Self::QueueRate { .. } => "queue_rate",
-            Self::NoWorker => "no_worker",
-            Self::Away { .. } => "away",
-            Self::NoneServes { .. } => "none_serves",
-            Self::NotServed => "not_served",
-            Self::NoRoom => "no_room",
-            Self::Suspect => "suspect",
-            Self::Elsewhere { .. } => "elsewhere",
-            Self::HeldBack { .. } => "held_back",
-            Self::Stopping => "stopping",
-            Self::Turn => "turn",
-        }
+names! {
+    Waits {
+        Rests = "rests",
+        Key = "key",
+        KeyPaused = "key_paused",
+        Paused = "paused",
+        QueueInFlight = "queue_in_flight",
+        QueueRate = "queue_rate",
+        NoWorker = "no_worker",
+        Away = "away",
+        NoneServes = "none_serves",
+        NotServed = "not_served",
+        NoRoom = "no_room",
+        Suspect = "suspect",
+        Elsewhere = "elsewhere",
+        HeldBack = "held_back",
+        Stopping = "stopping",
+        Turn = "turn",
     }
+}
 
+impl Waits {
     /// Returns when it ends by itself, if it does and that is known.
     pub fn until(self) -> Option<Instant> {
         let (Self::Rests { until }
@@ -157,23 +175,22 @@ pub enum Idles {
     Room,
 }
 
-impl Idles {
-    /// Returns what it is called: its variant in lower case, with underscores.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Away { .. } => "away",
-            Self::Failing { .. } => "failing",
-            Self::OffOthers { .. } => "off_others",
-            Self::Throttled { .. } => "throttled",
-            Self::Early { .. } => "early",
-            Self::Busy => "busy",
-            Self::Leaving => "leaving",
-            Self::Rate { .. } => "rate",
-            Self::Full => "full",
-            Self::Room => "room",
-        }
+names! {
+    Idles {
+        Away = "away",
+        Failing = "failing",
+        OffOthers = "off_others",
+        Throttled = "throttled",
+        Early = "early",
+        Busy = "busy",
+        Leaving = "leaving",
+        Rate = "rate",
+        Full = "full",
+        Room = "room",
     }
+}
 
+impl Idles {
     /// Returns when it ends by itself, if it does and that is known.
     pub fn until(self) -> Option<Instant> {
         let (Self::Away { until }

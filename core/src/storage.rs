@@ -83,6 +83,7 @@ impl<const TASKS: usize, const WORKERS: usize> Storage for Inline<TASKS, WORKERS
 }
 
 /// Slots in two boxes, allocated once.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg(feature = "alloc")]
 pub struct Heap {
     tasks: alloc::boxed::Box<[TaskSlot]>,

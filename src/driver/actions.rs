@@ -106,7 +106,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 peer.entry.wake();
             }
             Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
-            Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
+            Action::Withdraw { link, task, attempt } => {
+                #[cfg(feature = "tracing")]
+                if !self.traces.is_empty() {
+                    self.end_withdrawn(task, attempt);
+                }
+                self.withdraw(link, task, attempt);
+            }
             Action::Look { link, overdue } => self.look(link, overdue),
             Action::Ping { link } => self.on_ping(link),
             Action::Suspend { worker, until } => {

@@ -135,6 +135,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
             meter: &mut self.meter,
+            #[cfg(feature = "tracing")]
+            traces: &mut self.traces,
             peer: &peer.expect("it was just at work").label,
             said: &mut self.progress.said,
             unwanted: &mut self.unwanted,

@@ -533,7 +533,12 @@ impl<T: Timer, K: Kind> Future for Driver<T, K> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_once(cx)
+        let polled = self.poll_once(cx);
+        #[cfg(feature = "record")]
+        if let Some(why) = self.scheduler.hand_over() {
+            self.events.tell(|| PoolEvent::Unrecorded { why });
+        }
+        polled
     }
 }
 

@@ -14,10 +14,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn stats(&self) -> PoolStats {
         let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
         let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
-        let queues = (0..).zip(&self.limits.queues).filter_map(|(place, (name, _))| {
+        let queues = (0..).zip(&self.limits.queues).filter_map(|(place, (name, options))| {
             let stats = self.scheduler.queue_stats(QueueId::new(place))?;
             let oldest = stats.waits_since.map(|since| self.now.saturating_since(since));
-            Some(QueueInfo { name: Arc::clone(name), stats, oldest })
+            let (in_flight_max, rate) = (options.in_flight_max, options.rate);
+            Some(QueueInfo { name: Arc::clone(name), stats, in_flight_max, rate, oldest })
         });
         let (queues, workers) = (queues.collect(), workers.collect());
         PoolStats { tasks, streams, queues, workers, progress: self.all_progress() }

@@ -17,10 +17,10 @@ use crate::traces::{Propagator, Traced, attempt as attempt_span, end};
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Traces {
+pub(crate) struct Traces {
     propagator: Option<Propagator>,
-    /// By the slot of the task.
-    open: BTreeMap<u32, Open>,
+    /// By the slot of the task and the number of the attempt: of a task that is hedged two may be under way.
+    open: BTreeMap<(u32, u16), Open>,
     /// That of the attempt that is handed to a worker in this process just now.
     pub(super) handing: Option<Box<Traced>>,
 }
@@ -31,8 +31,22 @@ struct Open {
     link: Link,
     attempt: u16,
     span: Span,
-    /// As the attempt began.
+    /// As the attempt began, or another one of the task ended.
     before: TaskStats,
+    /// Its handler failed. Of one that is beside another the task's figures say nothing.
+    has_failed: bool,
+    /// The task's, where it has ended and it is not said yet which of its attempts is withdrawn.
+    outcome: Option<Outcome>,
+}
+
+impl Open {
+    /// Returns what an attempt ended by, as far as the task's figures say.
+    fn cause(&self, now: TaskStats) -> Option<&'static str> {
+        if self.has_failed {
+            return Some("failed");
+        }
+        (now.losses > self.before.losses).then_some("lost")
+    }
 }
 
 impl Traces {
@@ -42,6 +56,19 @@ impl Traces {
 
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Takes in that the handler of a task's attempt failed that was sent on a link.
+    pub(super) fn on_failure(&mut self, task: TaskId, link: Link) {
+        if let Some((_, open)) = self.of(task).find(|(_, open)| open.link == link) {
+            open.has_failed = true;
+        }
+    }
+
+    /// Returns the attempts of a task whose spans are open: two at most.
+    fn of(&mut self, task: TaskId) -> impl Iterator<Item = (&(u32, u16), &mut Open)> {
+        let all = self.open.range_mut((task.slot(), 0)..=(task.slot(), u16::MAX));
+        all.filter(move |(_, open)| open.task == task)
     }
 }
 
@@ -55,7 +82,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         millis: Option<NonZeroU32>,
     ) -> Option<NonZeroU32> {
         let Some(parent) = self.span_of(task) else { return millis };
-        self.end_ended(task);
+        self.end_over(Some(task));
         let name = format!("{}.{}", task.slot(), task.generation());
         let (height, worker) = (self.height_of(task), link.worker());
         let span = attempt_span(&parent, &name, height, attempt, &self.peers.label_of(worker));
@@ -74,8 +101,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             _ => false,
         };
-        let open = Open { task, link, attempt, span, before };
-        self.traces.open.insert(task.slot(), open);
+        let open = Open { task, link, attempt, span, before, has_failed: false, outcome: None };
+        self.traces.open.insert((task.slot(), attempt), open);
         if is_told && millis.is_none() {
             // It goes the way of those that say more than most do.
             return NonZeroU32::new(whole_millis(self.scheduler.attempt_timeout(task)).max(1));
@@ -94,47 +121,75 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         span.filter(|span| !span.is_disabled())
     }
 
-    /// Ends the spans of attempts that are over, whose tasks are not.
+    /// Ends the spans of all attempts that are over.
     pub(super) fn end_attempts(&mut self) {
-        let is_over = |open: &&Open| {
-            self.scheduler.holder(open.task) != Some((open.link.worker(), open.attempt))
+        self.end_over(None);
+    }
+
+    /// Ends the spans of attempts that are over: all of them, or those in the slot of one task.
+    fn end_over(&mut self, of: Option<TaskId>) {
+        let slots = of.map_or(0..=u32::MAX, |task| task.slot()..=task.slot());
+        let keys = (*slots.start(), 0)..=(*slots.end(), u16::MAX);
+        let scheduler = &self.scheduler;
+        let is_over = |open: &Open| {
+            let held = Some((open.link.worker(), open.attempt));
+            open.outcome.is_some()
+                || (scheduler.holder(open.task) != held
+                    && scheduler.second_holder(open.task) != held)
         };
-        let over: Vec<_> =
-            self.traces.open.values().filter(is_over).map(|open| open.task).collect();
-        for task in over {
-            self.end_ended(task);
+        let open = self.traces.open.range(keys);
+        let over: Vec<_> = open.filter(|(_, open)| is_over(open)).map(|(key, _)| *key).collect();
+        for key in over {
+            let Some(open) = self.traces.open.remove(&key) else { continue };
+            let now = self.scheduler.task_stats(open.task).unwrap_or(open.before);
+            let how = open.outcome.map(ended_by).or_else(|| open.cause(now));
+            end(&open.span, how.unwrap_or("returned"));
+            self.go_on_from(open.task, now);
         }
     }
 
-    /// Ends the span of a task's last attempt by what became of that, if it is open.
-    fn end_ended(&mut self, task: TaskId) {
-        let Some(Open { span, before, .. }) = self.traces.open.remove(&task.slot()) else { return };
-        let now = self.scheduler.task_stats(task).unwrap_or(before);
-        end(
-            &span,
-            match now {
-                TaskStats { failures, .. } if failures > before.failures => "failed",
-                TaskStats { losses, .. } if losses > before.losses => "lost",
-                _ => "returned",
-            },
-        );
+    /// What has become of a task so far is not what its other attempt will have ended by.
+    fn go_on_from(&mut self, task: TaskId, now: TaskStats) {
+        for (_, open) in self.traces.of(task) {
+            open.before = now;
+        }
     }
 
-    /// Ends the span of a task's last attempt, as the task ends.
+    /// Ends the span of an attempt that its worker is to give up, where the task has another one.
+    pub(super) fn end_withdrawn(&mut self, task: TaskId, attempt: u16) {
+        if self.traces.of(task).count() < 2 {
+            return;
+        }
+        let Some(open) = self.traces.open.remove(&(task.slot(), attempt)) else { return };
+        let now = self.scheduler.task_stats(task).unwrap_or(open.before);
+        end(&open.span, open.cause(now).unwrap_or("withdrawn"));
+        self.go_on_from(task, now);
+    }
+
+    /// Ends the span of a task's last attempt, as the task ends. Of two attempts one is withdrawn, and it is not said
+    /// yet which.
     pub(super) fn end_last_attempt(&mut self, task: TaskId, outcome: Outcome) {
-        let open = self.traces.open.remove(&task.slot());
-        let Some(Open { span, .. }) = open.filter(|open| open.task == task) else { return };
-        end(
-            &span,
-            match outcome {
-                Outcome::Done => "done",
-                Outcome::Failed => "failed",
-                Outcome::Exhausted => "lost",
-                Outcome::Cancelled => "cancelled",
-                Outcome::Aborted => "aborted",
-                Outcome::TimedOut => "timed_out",
-                Outcome::Bounced => "returned",
-            },
-        );
+        let is_one = self.traces.of(task).count() == 1;
+        let mut last = None;
+        for (key, open) in self.traces.of(task) {
+            open.outcome = Some(outcome);
+            last = Some(*key).filter(|_| is_one);
+        }
+        if let Some(open) = last.and_then(|key| self.traces.open.remove(&key)) {
+            end(&open.span, ended_by(outcome));
+        }
+    }
+}
+
+/// Returns what an attempt ended by that was its task's last.
+const fn ended_by(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Failed => "failed",
+        Outcome::Exhausted => "lost",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Aborted => "aborted",
+        Outcome::TimedOut => "timed_out",
+        Outcome::Bounced => "returned",
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) jobs: &'a Jobs,
     pub(crate) decode_limits: &'a DecodeLimits,
     pub(crate) meter: &'a mut Meter,
+    #[cfg(feature = "tracing")]
+    pub(crate) traces: &'a mut super::traces::Traces,
     /// What the worker is called.
     pub(crate) peer: &'a Arc<str>,
     /// What is to be told of how far attempts are.
@@ -250,6 +252,10 @@ impl AnswerSink<'_> {
             Verdict::Done => {}
             Verdict::Returned => self.meter.on_withdrawn(worker, task, self.now),
             Verdict::Failed => {
+                #[cfg(feature = "tracing")]
+                if !self.traces.is_empty() {
+                    self.traces.on_failure(task, self.link);
+                }
                 let Self { meter, tasks, jobs, peer, now, .. } = self;
                 let payload = &tasks[task.slot() as usize].payload;
                 meter.on_failure(task, *now);

@@ -234,6 +234,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
             meter: &mut self.meter,
+            #[cfg(feature = "tracing")]
+            traces: &mut self.traces,
             peer: &peer.label,
             said: &mut self.progress.said,
             unwanted: &mut self.unwanted,

@@ -194,18 +194,15 @@ pub enum Find {
     Id(TaskId),
 }
 
-impl Lacks {
-    /// Returns what it is called: its variant in lower case, behind `outside_`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Room => "outside_room",
-            Self::Memory => "outside_memory",
-            Self::Taking => "outside_taking",
-            Self::Key => "outside_key",
-            Self::Nothing => "outside_nothing",
-            Self::Source => "outside_source",
-            Self::Stopped => "outside_stopped",
-        }
+chargehand_core::names! {
+    Lacks {
+        Room = "outside_room",
+        Memory = "outside_memory",
+        Taking = "outside_taking",
+        Key = "outside_key",
+        Nothing = "outside_nothing",
+        Source = "outside_source",
+        Stopped = "outside_stopped",
     }
 }
 

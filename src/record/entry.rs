@@ -117,6 +117,11 @@ impl Sum {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
+    /// Takes eight bytes at once, which are not the same to it as one after the other.
+    pub(super) fn add_word(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+    }
+
     pub(super) fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -6,6 +6,10 @@
 //! says where it decides otherwise, as after a change of the library it may.
 //! `chargehand-sim --replay FILE`, in the repository, prints what it does.
 //!
+//! Such a record grows as long as the pool runs. A [`FlightRecorder`] has a file of a fixed size instead, for the latest
+//! calls, and costs a fraction of that: see [`Builder::flight_recorder`](crate::Builder::flight_recorder). `Replay` and
+//! `Recording` read both.
+//!
 //! There are ids in a record, times and the pool's configuration; no requests, answers, names or addresses.
 //!
 //! # Format
@@ -15,12 +19,17 @@
 //! arguments and in `gave` what came of it. The last is `end`, with a sum over all lines before it. A record
 //! without it breaks off: the process was killed, or the record could not be written any more. Times are
 //! nanoseconds. Records of another version are refused.
+//!
+//! A flight record begins with such a line, too. What follows is binary, and read by the version of the library alone
+//! that wrote it: checkpoints with all of the scheduler, and the calls since then, each with a sum.
 
 mod entry;
 mod estimate;
+mod flight;
 mod replay;
 mod scheduler;
 
 pub use self::estimate::{Change, ChangeError, Figures, Recording};
+pub use self::flight::FlightRecorder;
 pub use self::replay::{Replay, ReplayError, Replayed};
 pub(crate) use self::scheduler::{Output, Scheduler};

@@ -9,9 +9,12 @@ use std::{error, fmt};
 use chargehand_core::{Heap, Instant, Scheduler};
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION};
+use super::flight::{self, Call, Regions};
 
 /// How long a line may be. Those of a record are shorter than 1,000 bytes.
 const LINE_MAX: u64 = 16 << 10;
+/// How long the first one may be, with what is special about each queue.
+const FIRST_LINE_MAX: u64 = 64 << 10;
 /// How many tasks and workers there may be: as many as a pool may have.
 const SLOTS_MAX: u32 = 1 << 28;
 
@@ -30,11 +33,31 @@ const SLOTS_MAX: u32 = 1 << 28;
 /// ```
 #[derive(Debug)]
 pub struct Replay<R> {
-    lines: Lines<R>,
+    source: Source<R>,
     head: Head,
     scheduler: Scheduler<Heap>,
     now: Instant,
     is_over: bool,
+}
+
+/// Where calls come from.
+#[derive(Debug)]
+enum Source<R> {
+    Lines(Lines<R>),
+    Flight(Flight),
+}
+
+/// What a flight record has left.
+#[derive(Debug)]
+struct Flight {
+    regions: Regions,
+    /// The rest of the calls of the region that it is at.
+    entries: Vec<u8>,
+    at: usize,
+    /// How many polls for actions come before what is there.
+    polls: u8,
+    /// How many calls were before the next one.
+    calls: u64,
 }
 
 /// A call that was made again, and gave what it gave then.
@@ -46,7 +69,8 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// Returns the line of the record, from 2 on.
+    /// Returns the line of the record, from 2 on; in a flight record the number of the call since its pool began, from
+    /// 1 on.
     pub const fn line(&self) -> u64 {
         self.line
     }
@@ -99,8 +123,11 @@ impl<R: BufRead> Replay<R> {
     /// another version, [`Damaged`](ReplayError::Damaged) if its first line makes no sense.
     pub fn new(reader: R) -> Result<Self, ReplayError> {
         let mut lines = Lines { reader, count: 0, sum: Sum::new(), line: Vec::new() };
-        let first = lines.next()?.ok_or(ReplayError::Foreign)?;
+        let first = lines.next_of(FIRST_LINE_MAX)?.ok_or(ReplayError::Foreign)?;
         let title: Title = serde_json::from_slice(first).map_err(|_| ReplayError::Foreign)?;
+        if title.format == flight::FORMAT {
+            return Self::of_flight(&title, lines);
+        }
         if title.format != FORMAT {
             return Err(ReplayError::Foreign);
         }
@@ -122,7 +149,37 @@ impl<R: BufRead> Replay<R> {
             Some(queues) => Scheduler::with_queues(storage, head.config, queues),
         };
         let scheduler = scheduler.map_err(|why| damaged(1, why.to_string()))?;
-        Ok(Self { lines, head, scheduler, now: Instant::EPOCH, is_over: false })
+        let source = Source::Lines(lines);
+        Ok(Self { source, head, scheduler, now: Instant::EPOCH, is_over: false })
+    }
+
+    /// Begins with the oldest checkpoint of a flight record whose first line was read.
+    fn of_flight(title: &Title, mut lines: Lines<R>) -> Result<Self, ReplayError> {
+        if title.version != flight::VERSION {
+            return Err(ReplayError::Version(title.version));
+        }
+        let wrong = |why: String| damaged(1, why);
+        let first = lines.line.strip_suffix(b"\n").unwrap_or(&lines.line);
+        let (head, mut regions) = Regions::read(first, &mut lines.reader).map_err(wrong)?;
+        let region = regions.next().ok_or_else(|| wrong("no checkpoint of it is whole".into()))?;
+        let scheduler = postcard::from_bytes(&region.checkpoint)
+            .map_err(|why| wrong(format!("its checkpoint makes no sense: {why}")))?;
+        let source = Source::Flight(Flight {
+            regions,
+            entries: region.entries,
+            at: 0,
+            polls: 0,
+            calls: region.calls,
+        });
+        Ok(Self { source, head, scheduler, now: Instant::EPOCH, is_over: false })
+    }
+
+    /// Returns how many calls were made before the first that there is: of a flight record those that it has no more.
+    pub fn calls_before(&self) -> u64 {
+        match &self.source {
+            Source::Lines(_) => 0,
+            Source::Flight(flight) => flight.calls,
+        }
     }
 
     /// Makes the next call, and returns it; `None` after the last one.
@@ -147,23 +204,22 @@ impl<R: BufRead> Replay<R> {
         if self.is_over {
             return Ok(None);
         }
-        let (sum, line) = (self.lines.sum.0, self.lines.count + 1);
-        let Some(text) = self.lines.next()? else { return Err(ReplayError::BreaksOff { line }) };
-        let entry: Entry =
-            serde_json::from_slice(text).map_err(|why| damaged(line, why.to_string()))?;
-        if let Entry::End { sum: recorded } = entry {
+        let (line, entry) = match &mut self.source {
+            Source::Lines(lines) => lines.next_entry()?,
+            Source::Flight(flight) => flight.next_entry(&self.scheduler)?,
+        };
+        let Some(entry) = entry else {
             self.is_over = true;
-            if recorded != sum {
-                return Err(damaged(line, "a line before it was changed".into()));
-            }
             return Ok(None);
-        }
+        };
         let gave = self.call(&entry);
-        if gave != entry {
+        let is_told =
+            !matches!((&self.source, &entry), (Source::Flight(_), Entry::PollAction { .. }));
+        if is_told && gave != entry {
             let (recorded, now) = (format!("{entry:?}"), format!("{gave:?}"));
             return Err(ReplayError::Differs { line, recorded, now });
         }
-        Ok(Some(Replayed { line, now: self.now, entry }))
+        Ok(Some(Replayed { line, now: self.now, entry: gave }))
     }
 
     /// Returns what the pool was made with.
@@ -241,20 +297,74 @@ struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Returns the next whole line; `None` if there is no more.
-    fn next(&mut self) -> Result<Option<&[u8]>, ReplayError> {
+    /// Returns the next call with its line; `None` in its place at the end.
+    fn next_entry(&mut self) -> Result<(u64, Option<Entry>), ReplayError> {
+        let (sum, line) = (self.sum.0, self.count + 1);
+        let Some(text) = self.next_of(LINE_MAX)? else {
+            return Err(ReplayError::BreaksOff { line });
+        };
+        let entry: Entry =
+            serde_json::from_slice(text).map_err(|why| damaged(line, why.to_string()))?;
+        match entry {
+            Entry::End { sum: recorded } if recorded != sum => {
+                Err(damaged(line, "a line before it was changed".into()))
+            }
+            Entry::End { .. } => Ok((line, None)),
+            entry => Ok((line, Some(entry))),
+        }
+    }
+
+    /// Returns the next whole line, of so many bytes at most; `None` if there is no more.
+    fn next_of(&mut self, most: u64) -> Result<Option<&[u8]>, ReplayError> {
         self.line.clear();
-        let mut reader = (&mut self.reader).take(LINE_MAX);
+        let mut reader = (&mut self.reader).take(most);
         reader.read_until(b'\n', &mut self.line).map_err(ReplayError::Unreadable)?;
         self.count += 1;
         let Some((b'\n', text)) = self.line.split_last() else {
-            return match self.line.len() as u64 {
-                LINE_MAX => Err(damaged(self.count, format!("it is longer than {LINE_MAX} bytes"))),
-                _ => Ok(None),
-            };
+            let is_long = self.line.len() as u64 == most;
+            let why = || damaged(self.count, format!("it is longer than {most} bytes"));
+            return if is_long { Err(why()) } else { Ok(None) };
         };
         self.sum.add(&self.line);
         Ok(Some(text))
+    }
+}
+
+impl Flight {
+    /// Returns the next call with its number; `None` in its place at the end. Where a region ends the scheduler has to
+    /// be what it was then.
+    fn next_entry(
+        &mut self,
+        scheduler: &Scheduler<Heap>,
+    ) -> Result<(u64, Option<Entry>), ReplayError> {
+        let number = self.calls + 1;
+        while self.polls == 0 && self.at == self.entries.len() {
+            let next = self.regions.next().ok_or(ReplayError::BreaksOff { line: number })?;
+            let is_same = postcard::to_stdvec(scheduler).is_ok_and(|now| now == next.checkpoint);
+            if !is_same {
+                return Err(ReplayError::Differs {
+                    line: number,
+                    recorded: "a checkpoint of the scheduler".into(),
+                    now: "it is another one".into(),
+                });
+            }
+            (self.entries, self.at) = (next.entries, 0);
+        }
+        self.calls = number;
+        if self.polls == 0 {
+            let next = flight::next_call(&self.entries[self.at..]);
+            let next = next.map_err(|why| damaged(number, why.to_string()))?;
+            let (call, rest) = next.expect("it is not at the end");
+            self.at = self.entries.len() - rest.len();
+            match call {
+                Call::Entry(Entry::End { .. }) => return Ok((number, None)),
+                Call::Entry(entry) => return Ok((number, Some(entry))),
+                Call::Polls(polls) => self.polls = polls,
+            }
+        }
+        self.polls -= 1;
+        // What it gave then is not written: whatever it gives is right, as long as all before it went as then.
+        Ok((number, Some(Entry::PollAction { gave: None })))
     }
 }
 
@@ -270,8 +380,13 @@ pub enum ReplayError {
     Unreadable(io::Error),
     /// It is no record.
     Foreign,
-    /// It is of that version, and this library reads version 2.
+    /// It is of that version, and this library reads another one.
     Version(u32),
+    /// It has no calls before that line: a flight record that has been written over. It can be replayed, and no more.
+    BeginsLate {
+        /// Which one, from 1 on.
+        line: u64,
+    },
     /// A line of it makes no sense, or is not what it was when it was written.
     Damaged {
         /// Which one, from 1 on.
@@ -307,6 +422,11 @@ impl fmt::Display for ReplayError {
                 f,
                 "a record of version {version}, and this library reads version {VERSION}: use the \
                  library that wrote it"
+            ),
+            Self::BeginsLate { line } => write!(
+                f,
+                "the record begins with call {line}, and estimates and tests need all of them: replay it, or record \
+                 with a larger `bytes_max`"
             ),
             Self::Damaged { line, why } => write!(
                 f,

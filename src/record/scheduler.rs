@@ -3,6 +3,7 @@
 use std::boxed::Box;
 use std::io::{self, Write};
 use std::ops::Deref;
+use std::string::String;
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -12,9 +13,15 @@ use chargehand_core::{
 };
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION, line_of};
+use super::flight::{FlightRecorder, Recorder};
 
 /// Where a record goes.
-pub(crate) type Output = Box<dyn Write + Send>;
+pub(crate) enum Output {
+    /// Of all calls.
+    Lines(Box<dyn Write + Send>),
+    /// Of the latest ones.
+    Flight(FlightRecorder),
+}
 
 /// The core's scheduler, all of whose calls that change it are recorded. Whatever only looks at it is its own.
 pub(crate) struct Scheduler {
@@ -22,12 +29,17 @@ pub(crate) struct Scheduler {
     tape: Option<Tape>,
 }
 
-struct Tape {
-    output: Output,
+enum Tape {
+    Lines(LineTape),
+    Flight(Box<Recorder>),
+}
+
+struct LineTape {
+    output: Box<dyn Write + Send>,
     sum: Sum,
 }
 
-impl Tape {
+impl LineTape {
     fn write(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
         let line = line_of(line)?;
         self.sum.add(&line);
@@ -61,17 +73,39 @@ impl Scheduler {
     ) {
         let title = Title { format: FORMAT.into(), version: VERSION };
         let head = Head { title, slots, workers_max, queues, config: self.inner.config() };
-        let mut tape = Tape { output, sum: Sum::new() };
-        if tape.write(&head).is_ok() {
-            self.tape = Some(tape);
+        match output {
+            Output::Lines(output) => {
+                let mut tape = LineTape { output, sum: Sum::new() };
+                self.tape = tape.write(&head).is_ok().then_some(Tape::Lines(tape));
+            }
+            Output::Flight(recorder) => {
+                let recorder = Recorder::begin(recorder, head, &self.inner);
+                self.tape = Some(Tape::Flight(Box::new(recorder)));
+            }
         }
     }
 
+    #[inline]
     fn note(&mut self, entry: impl FnOnce() -> Entry) {
-        let Some(tape) = &mut self.tape else { return };
+        let written = match &mut self.tape {
+            None => Ok(()),
+            Some(Tape::Flight(recorder)) => {
+                recorder.note(&entry(), &self.inner);
+                Ok(())
+            }
+            Some(Tape::Lines(tape)) => tape.write(&entry()),
+        };
         // The pool has other work than its record. What is there breaks off, and says so when it is read.
-        if tape.write(&entry()).is_err() {
+        if written.is_err() {
             self.tape = None;
+        }
+    }
+
+    /// Hands over what was recorded in a poll of the driver. Returns why there is no more from now on, once.
+    pub(crate) fn hand_over(&mut self) -> Option<String> {
+        match &mut self.tape {
+            Some(Tape::Flight(recorder)) => recorder.hand_over(&self.inner),
+            _ => None,
         }
     }
 
@@ -144,7 +178,12 @@ impl Scheduler {
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         let gave = self.inner.poll_action();
-        self.note(|| Entry::PollAction { gave });
+        // What it gave follows from all that was before it.
+        if let Some(Tape::Flight(recorder)) = &mut self.tape {
+            recorder.note_poll();
+        } else {
+            self.note(|| Entry::PollAction { gave });
+        }
         gave
     }
 
@@ -192,9 +231,14 @@ impl Deref for Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        let Some(tape) = &mut self.tape else { return };
-        let end = Entry::End { sum: tape.sum.0 };
-        // Nobody is left to tell of an error; the record breaks off then.
-        let _ = tape.write(&end).and_then(|()| tape.output.flush());
+        match &mut self.tape {
+            None => {}
+            Some(Tape::Flight(recorder)) => recorder.finish(&self.inner),
+            Some(Tape::Lines(tape)) => {
+                let end = Entry::End { sum: tape.sum.0 };
+                // Nobody is left to tell of an error; the record breaks off then.
+                let _ = tape.write(&end).and_then(|()| tape.output.flush());
+            }
+        }
     }
 }

@@ -39,7 +39,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .in_process(4, fetch_badly)
         .build()?;
     let driver = tokio::spawn(driver);
-
     let mut status = Status::new(&pool).name("blocks");
     if let Some(token) = arguments.next() {
         status = status.actions(token);
@@ -47,7 +46,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     println!("http://{}/", listener.local_addr()?);
     tokio::spawn(status.serve_on(listener));
-
     let retried = pool.with(TaskOptions::new().retries(2));
     let work = retried.for_each::<u64>(1..=1_000_000, |_, _| {});
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

@@ -181,6 +181,7 @@ function showQueues(overview) {
       labelled('Queue', queue.is_paused ? `${queue.name} (paused)` : queue.name), labelled('Waiting', whole.format(queue.waiting)),
       labelled('For their key', whole.format(queue.waiting_for_key)), labelled('Oldest waits', queue.oldest_ms === null ? '–' : span(queue.oldest_ms * 1000)),
       labelled('In flight', whole.format(queue.in_flight)), labelled('Resting', whole.format(queue.resting)), labelled('Sent', whole.format(queue.sent)),
+      labelled('Limits', limits(queue)),
     );
     if (overview.has_actions) {
       const what = queue.is_paused ? 'resume' : 'pause';
@@ -191,6 +192,13 @@ function showQueues(overview) {
     }
     return row;
   }));
+}
+
+function limits(queue) {
+  const said = [];
+  if (queue.in_flight_max !== null) said.push(`${whole.format(queue.in_flight_max)} in flight`);
+  if (queue.rate_max !== null) said.push(`${rate(queue.rate_max)}/s${queue.burst > 1 ? `, ${whole.format(queue.burst)} at once` : ''}`);
+  return said.join('; ') || 'none';
 }
 
 // Puts new rows in place of old ones. What had the focus has it still.

@@ -370,7 +370,7 @@ fn rates_between(before: &Measures, now: &Measures, span: f64) -> Vec<f64> {
 }
 
 /// The kinds of events, each as [`kind_of`] calls it.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     "connected",
     "serves",
     "refused",
@@ -379,11 +379,13 @@ const KINDS: [&str; 14] = [
     "turned_away",
     "accept_failed",
     "retried",
+    "hedged",
     "suspended",
     "gone",
     "callback_panicked",
     "lowered",
     "expiring",
+    "unrecorded",
     "missed",
 ];
 
@@ -403,6 +405,7 @@ fn kind_of(event: &PoolEvent) -> &'static str {
         PoolEvent::CallbackPanicked { .. } => "callback_panicked",
         PoolEvent::Lowered { .. } => "lowered",
         PoolEvent::Expiring { .. } => "expiring",
+        PoolEvent::Unrecorded { .. } => "unrecorded",
         PoolEvent::Missed(_) => "missed",
         _ => "other",
     }

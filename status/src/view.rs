@@ -71,6 +71,10 @@ struct Queue<'a> {
     resting: u32,
     in_flight: u32,
     sent: u64,
+    in_flight_max: Option<u32>,
+    /// How many tasks are sent in a second at most, and how many at once after a time without any.
+    rate_max: Option<f64>,
+    burst: Option<u32>,
     /// For how long the first one in line has waited.
     oldest_ms: Option<u64>,
     is_paused: bool,
@@ -202,6 +206,9 @@ fn queue(queue: &QueueInfo) -> Queue<'_> {
         resting: stats.resting,
         in_flight: stats.in_flight,
         sent: stats.sent,
+        in_flight_max: queue.in_flight_max,
+        rate_max: queue.rate.map(|rate| rate.interval().as_secs_f64().recip()),
+        burst: queue.rate.map(chargehand::Rate::burst_max),
         oldest_ms: queue.oldest.map(millis),
         is_paused: stats.is_paused,
     }

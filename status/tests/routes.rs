@@ -335,10 +335,11 @@ async fn ten_thousand_workers_are_shown_in_parts_of_bounded_size() -> Outcome {
 
 #[tokio::test]
 async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() -> Outcome {
+    let rate = chargehand::Rate::per_second(10).burst(3);
     let (pool, driver) = Pool::builder(Tokio::new())
         .in_process(1, |height: u64| async move { Ok::<_, String>(height) })
         .queue("tip", QueueOptions::new())
-        .queue("back/fill", QueueOptions::new().paused())
+        .queue("back/fill", QueueOptions::new().paused().in_flight_max(4).rate(rate))
         .build()?;
     tokio::spawn(driver);
     let address = serve(Status::new(&pool).actions(TOKEN)).await;
@@ -348,6 +349,9 @@ async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() 
     let overview = until(address, "/api/overview", is_waiting).await.json();
     let queue = &overview["queues"][2];
     assert_eq!((&queue["name"], &queue["is_paused"]), (&"back/fill".into(), &true.into()));
+    let limits = ["in_flight_max", "rate_max", "burst"].map(|name| queue[name].as_f64());
+    assert_eq!(limits, [Some(4.0), Some(10.0), Some(3.0)], "{queue}");
+    assert!(overview["queues"][1]["in_flight_max"].is_null(), "one without any has none");
     assert_eq!(overview["notices"][0], "Queue back/fill is paused: 1 tasks wait.");
     let metrics = get(address, "/metrics").await.body;
     for line in [

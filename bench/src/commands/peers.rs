@@ -11,7 +11,7 @@ use crate::go::Go;
 use crate::manager::HEIGHT_ANSWER_BYTES;
 use crate::measure::{Figures, Job, Peer, Place};
 use crate::processes::{Broker, Launcher, build, free_address, until_listening};
-use crate::spec::{Load, Placement, Runtimes, Spec, Transport};
+use crate::spec::{Load, Placement, Runtimes, Spec, Transport, Watch};
 use crate::table::PEERS;
 
 pub(crate) const SECTION: &str = "peers";
@@ -154,6 +154,7 @@ impl<'a> Rivals<'a> {
             answer_bytes: shape.bytes,
             placement: shape.placement,
             timed: shape.is_timed(),
+            watch: Watch::Nobody,
         };
         let (launcher, seconds) = (self.launcher, self.seconds);
         move || launcher.measure(spec, seconds)
@@ -215,6 +216,7 @@ fn json_spec() -> Spec {
         answer_bytes: PAYLOAD_BYTES,
         placement: Placement::Free,
         timed: false,
+        watch: Watch::Nobody,
     }
 }
 

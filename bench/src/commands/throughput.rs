@@ -8,7 +8,7 @@ use crate::contest::Contest;
 use crate::figures::Record;
 use crate::manager::HEIGHT_ANSWER_BYTES;
 use crate::processes::Launcher;
-use crate::spec::{Load, Placement, Runtimes, Spec, Transport};
+use crate::spec::{Load, Placement, Runtimes, Spec, Transport, Watch};
 use crate::table::THROUGHPUT;
 
 pub(crate) const SECTION: &str = "throughput";
@@ -124,6 +124,7 @@ impl Group {
             answer_bytes,
             placement,
             timed,
+            watch: Watch::Nobody,
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::address::Address;
 
 /// How long an output may be where nothing else is said.
 const OUTPUT_MAX: &str = "1M";
+/// How long the file of a record may become where nothing else is said.
+const RECORD_MAX: &str = "64M";
 
 /// Runs a command for each task: on this machine, or on many, and loses none.
 #[derive(Debug, Parser)]
@@ -208,9 +210,14 @@ pub(crate) struct RunArgs {
     pub(crate) fail_fast: bool,
     #[command(flatten)]
     pub(crate) page: PageArgs,
-    /// Writes down what the scheduler is told and does, for `chargehand replay`: no tasks and no results.
+    /// Writes down what the scheduler is told and does, for `chargehand replay`: no tasks and no results. The file
+    /// must not be there yet, and never becomes longer than --record-max: it has what came last.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// How long the file of --record may become, as 16M or 1G; 64M have half a million tasks or more.
+    #[arg(long, value_name = "BYTES", default_value = RECORD_MAX, requires = "record")]
+    #[arg(value_parser = parse_bytes)]
+    pub(crate) record_max: u64,
     /// Says only what is wrong.
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::{grouped, per_second};
+
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Overview {
     /// A page of a pool has it, and nothing else that may answer.
@@ -74,8 +76,20 @@ pub(crate) struct Queue {
     pub(crate) resting: u64,
     pub(crate) in_flight: u64,
     pub(crate) sent: u64,
+    pub(crate) in_flight_max: Option<u64>,
+    pub(crate) rate_max: Option<f64>,
     pub(crate) oldest_ms: Option<u64>,
     pub(crate) is_paused: bool,
+}
+
+impl Queue {
+    /// Returns what bounds it, if anything does.
+    pub(crate) fn limits(&self) -> Option<String> {
+        let in_flight = self.in_flight_max.map(|most| format!("{} in flight", grouped(most)));
+        let rate = self.rate_max.map(|most| format!("{}/s", per_second(most)));
+        let limits: Vec<_> = in_flight.into_iter().chain(rate).collect();
+        (!limits.is_empty()).then(|| limits.join(", "))
+    }
 }
 
 /// Of the last minute.

@@ -76,8 +76,9 @@ pub(super) fn overview(it: &Overview) -> String {
 fn queue_in_words(queue: &Queue) -> String {
     let paused = if queue.is_paused { ", paused" } else { "" };
     let oldest = queue.oldest_ms.map_or_else(String::new, |ms| format!(", oldest {}", millis(ms)));
+    let limits = queue.limits().map_or_else(String::new, |most| format!(", at most {most}"));
     format!(
-        "{}: {} waiting, {} resting, {} in flight, {} sent{oldest}{paused}",
+        "{}: {} waiting, {} resting, {} in flight, {} sent{oldest}{limits}{paused}",
         queue.name,
         grouped(queue.waiting + queue.waiting_for_key),
         grouped(queue.resting),

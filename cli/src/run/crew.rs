@@ -1,10 +1,10 @@
 //! The pool's workers: those of this machine, and others that are dialled or dial in.
 
-use std::fs::File;
 use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
+use chargehand::record::FlightRecorder;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tls::members::Members;
 use chargehand::tokio::{Tokio, TokioListener, TokioUnix, TokioUnixListener};
@@ -24,6 +24,9 @@ use crate::processes::{Processes, SCHEMA};
 const POOL_NAME: &str = "chargehand run";
 /// How much longer than --timeout a worker elsewhere may take to say how a task ended.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A shorter record has no room for what the scheduler is.
+const RECORD_MIN: u64 = 16 << 20;
 
 /// A pool to be, and what does tasks in this process.
 pub(super) struct Crew {
@@ -107,9 +110,12 @@ fn configured(args: &RunArgs, own: Option<&Members>) -> Result<Builder<Tokio, Th
         builder = builder.insecure();
     }
     if let Some(path) = &args.record {
-        let file = File::create_new(path)
+        if args.record_max < RECORD_MIN {
+            return Err(Failure::input("--record-max is 16M at least"));
+        }
+        let recorder = FlightRecorder::create(path)
             .map_err(|error| Failure::input(format!("--record {}: {error}", path.display())))?;
-        builder = builder.record(std::io::BufWriter::new(file));
+        builder = builder.flight_recorder(recorder.bytes_max(args.record_max));
     }
     Ok(builder)
 }

@@ -104,7 +104,10 @@ impl<'a> Flow<'a> {
         let finished = self.job.finish().await;
         match (ended, finished) {
             (Ok(end), Ok(())) => Ok(end),
-            (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure.and(&self.how_far())),
+            (Err(failure), _) | (Ok(_), Err(failure)) => {
+                let more = self.how_far(&failure);
+                Err(failure.and(&more))
+            }
         }
     }
 
@@ -232,9 +235,11 @@ impl<'a> Flow<'a> {
         self.draining.take().unwrap_or(why)
     }
 
-    fn how_far(&self) -> String {
+    fn how_far(&self, failure: &Failure) -> String {
         let Tally { done, failed, .. } = self.job.tally;
-        let on = if self.job.is_kept() { "; the same command goes on from here" } else { "" };
+        // Wrong input is as wrong the next time.
+        let goes_on = self.job.is_kept() && !matches!(failure, Failure::Input(_));
+        let on = if goes_on { "; the same command goes on from here" } else { "" };
         format!("; stopped with {done} done and {failed} failed{on}")
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn list(view: &View, width: u16) -> List {
     let it = &view.look.overview;
     match view.tab {
         Tab::Workers => workers(view),
-        Tab::Queues => of(view, &it.queues, &QUEUES, queue, |_| String::new()),
+        Tab::Queues => of(view, &it.queues, &QUEUES, queue, |it| {
+            it.limits().map_or_else(String::new, |most| format!("at most {most}"))
+        }),
         Tab::Ranges => {
             let strip_columns = width.saturating_sub(56).min(STRIP_MAX);
             let row = |it: &Range| range(it, strip_columns);

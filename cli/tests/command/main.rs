@@ -8,6 +8,7 @@ mod library;
 mod looking;
 mod outcomes;
 mod pages;
+mod reasons;
 mod serve;
 mod signals;
 mod states;

@@ -39,6 +39,34 @@ fn a_range_is_of_its_numbers() {
 }
 
 #[test]
+fn a_range_may_end_with_the_last_number_and_no_later() {
+    let last = format!("{}..={}", u64::MAX - 1, u64::MAX);
+    let ended = run(chargehand().args(["run", "--range", &last, "--exec", "echo", "--ordered"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(outcomes(&ended.out).keys().copied().eq([u64::MAX - 1, u64::MAX]), "{}", ended.out);
+    for (wrong, why) in [("0..=18446744073709551616", "not a number"), ("2..=1", "empty")] {
+        let ended = run(chargehand().args(["run", "--range", wrong, "--exec", "echo"]));
+        assert!(ended.code == Some(2) && ended.err.contains(why), "{}", ended.err);
+    }
+    let all = format!("0..={}", u64::MAX);
+    let ended = run(chargehand().args(["run", "--range", &all, "--exec", "false", "--fail-fast"]));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+}
+
+#[test]
+fn an_output_on_a_full_disk_ends_the_run_with_its_own_code() {
+    let tasks = ["run", "--range", "1..=50", "--exec", "echo"];
+    let ended = run(chargehand().args(tasks).args(["--out", "/dev/full"]));
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert!(
+        ended.err.contains("--out /dev/full") && ended.err.contains("No space"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[test]
 fn tasks_may_be_json_values() {
     let folder = Folder::new("values");
     let values = "{\"a\": 1.0,\n \"b\": [12345678901234567890]}\n\"text\" null 7\n";

@@ -69,6 +69,16 @@ fn shells_complete_and_pages_are_written_for_every_command() {
 }
 
 #[test]
+fn page_metrics_and_traces_are_shown_in_fewer_than_60_lines_each() {
+    for example in
+        ["status/examples/page.rs", "status/examples/metrics.rs", "otel/examples/traces.rs"]
+    {
+        let lines = fs::read_to_string(repository(example)).expect("it is there").lines().count();
+        assert!(lines < 60, "{example} has {lines}");
+    }
+}
+
+#[test]
 fn the_guide_has_every_option_and_no_other() {
     let guide = fs::read_to_string(repository("docs/CLI.md")).expect("the guide");
     let mut options = Vec::new();

@@ -133,6 +133,18 @@ fn a_line_that_is_no_answer_is_shown_and_ends_the_process() {
 }
 
 #[test]
+fn of_two_answers_the_first_counts_and_bytes_that_are_no_text_are_no_answer() {
+    let folder = Folder::new("twice");
+    let command = python(&folder, "say(id=id, result='first'); say(id=id, result='second')");
+    let ended = run(&mut run_of(&folder, "a\nb\nc\n", &["--serve", &command, "--local", "1"]));
+    assert_eq!(results(&all_done(&ended, 3)), ["first"; 3]);
+    let command = python(&folder, "sys.stdout.buffer.write(b'\\xff\\0\\n'); sys.stdout.flush()");
+    let ended = run(&mut run_of(&folder, "a\n", &["--serve", &command, "--local", "1"]));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(error(&outcomes(&ended.out)[&1]).contains("no answer"), "{}", ended.out);
+}
+
+#[test]
 fn values_go_in_and_come_out_as_they_are() {
     let folder = Folder::new("json");
     let command = python(&folder, "say(id=id, result={'double': task['n'] * 2})");

@@ -162,6 +162,7 @@ fn a_state_goes_on_with_its_own_tasks_alone() {
         let Ended { code, err, .. } = run(&mut run_of(&folder, tasks, &more));
         assert_eq!((code, err.lines().count()), (Some(2), 1), "{tasks:?}: {err}");
         assert!(err.contains("the tasks are others than those"), "{err}");
+        assert!(!err.contains("goes on from here"), "it does not: {err}");
     }
     let other = folder.text("other");
     for (wrong, why) in [

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use chargehand::testing::{Script, World};
 use rustix::process::Signal;
 
 use super::support::{
@@ -175,6 +176,54 @@ fn a_record_is_played_under_other_policies_and_called_an_estimate() {
 }
 
 #[test]
+fn a_record_that_goes_otherwise_is_told_from_one_that_does_not() {
+    let folder = Folder::new("otherwise");
+    let record = folder.text("record");
+    let file = fs::File::create(&record).expect("writable");
+    let world = World::new(1);
+    world.worker(Script::new());
+    let pool = world.pool(|builder| builder.record(file));
+    world.run(pool.for_each::<u64>(1..=3, |_, _| {}));
+    world.run(pool.stop()).expect("it runs");
+    drop(world);
+    assert_eq!(run(chargehand().args(["replay", &record, "-q"])).code, Some(0));
+    let text = fs::read_to_string(&record).expect("it is there");
+    fs::write(&record, text.replace("\"attempt\":1", "\"attempt\":2")).expect("writable");
+    let ended = run(chargehand().args(["replay", &record, "-q"]));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.out.contains("decides otherwise than then"), "{}", ended.out);
+}
+
+#[test]
+fn a_record_is_bounded_and_a_run_goes_on_without_it_where_the_disk_is_full() {
+    let folder = Folder::new("bounded");
+    let record = folder.text("record");
+    let mut small = run_of(&folder, "a\n", &["--exec", "echo", "--record", &record]);
+    let small = run(small.args(["--record-max", "1M"]));
+    assert!(small.code == Some(2) && small.err.contains("16M at least"), "{}", small.err);
+    assert!(!folder.path("record").exists(), "nothing was begun");
+    let run_limited = format!(
+        "ulimit -f 2000; exec {} run --range 1..=3000 --exec true --record {record}",
+        env!("CARGO_BIN_EXE_chargehand")
+    );
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &run_limited]).stdin(std::process::Stdio::null());
+    limited.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let ended = run(&mut limited);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(outcomes(&ended.out).len(), 3000);
+    assert!(ended.err.contains("the flight record ends here: File too large"), "{}", ended.err);
+    let length = fs::metadata(&record).expect("it was begun").len();
+    assert!(length <= 2000 * 512, "{length}");
+    let replayed = run(chargehand().args(["replay", &record, "--quiet"]));
+    assert_eq!(replayed.code, Some(0), "what there is can be replayed: {}", replayed.err);
+    let again = run(chargehand()
+        .args(["run", "--range", "1..=1", "--exec", "true"])
+        .args(["--record", &record]));
+    assert!(again.code == Some(2) && again.err.contains("File exists"), "{}", again.err);
+}
+
+#[test]
 fn a_record_of_a_run_is_done_again() {
     let folder = Folder::new("record");
     let record = folder.text("record");
@@ -187,9 +236,13 @@ fn a_record_of_a_run_is_done_again() {
     let quiet = run(chargehand().args(["replay", &record, "--quiet", "--output", "json"]));
     let shown: serde_json::Value = serde_json::from_str(&quiet.out).expect("JSON");
     assert!(shown["steps"].as_u64() > Some(6) && shown["differs"].is_null(), "{shown}");
-    let text = fs::read_to_string(&record).expect("it is there");
-    fs::write(&record, text.replace("\"attempt\":1", "\"attempt\":2")).expect("writable");
-    assert_eq!(run(chargehand().args(["replay", &record, "-q"])).code, Some(1));
+    let steps = run(chargehand().args(["replay", &record, "--output", "json"]));
+    let mut steps: Vec<serde_json::Value> =
+        steps.out.lines().map(|line| serde_json::from_str(line).expect("JSON Lines")).collect();
+    assert_eq!(steps.pop(), Some(shown), "the end comes last");
+    let calls = steps.iter().map(|step| step["call"].as_u64().expect("a number"));
+    assert!(calls.eq(1..=steps.len() as u64), "{steps:?}");
+    assert!(steps.iter().any(|step| step["method"] == "submit_with"), "{steps:?}");
     fs::write(&record, "garbage\n").expect("writable");
     let garbage = run(chargehand().args(["replay", &record]));
     assert!(

@@ -26,6 +26,7 @@ const ORDERS: usize = 2 * GROUPS;
 /// All workers of one load that have room. The nodes lie in the worker slots; no level is empty, so
 /// there are always enough.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Level {
     load: u32,
     members: List<Ready>,
@@ -48,6 +49,7 @@ define_linkage! {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Balance {
     /// Those that hold no suspect, then those that do; and so for each group.
     orders: [Order; ORDERS],
@@ -60,6 +62,7 @@ pub(super) struct Balance {
 
 /// Workers with room, by load.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Order {
     /// Whose turn it is, or `NONE`.
     first: Stored,

@@ -34,6 +34,7 @@ const LOOK_MIN: u64 = 1_000_000;
 
 /// What is kept of one task that is hedged.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct TaskHedge {
     hedge: Hedge,
     /// When it was sent and no other attempt of it was under way.
@@ -69,6 +70,7 @@ impl TaskHedge {
 /// What the scheduler keeps about all tasks that are hedged.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Hedging {
     /// By task slot; as long as the highest slot of such a task needs.
     table: Vec<TaskHedge>,

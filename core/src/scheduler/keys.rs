@@ -19,6 +19,7 @@ use crate::time::Instant;
 /// All keys that there were so far.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Keys {
     /// By number. As long as the highest that was used needs.
     slots: Vec<KeySlot>,
@@ -27,6 +28,7 @@ pub(super) struct Keys {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct KeySlot {
     at_once: u32,
     /// Its tasks that have a place.
@@ -39,6 +41,7 @@ struct KeySlot {
 
 /// What a task has of its key.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Keyed {
     key: Stored,
     placed: Neighbours,

@@ -13,6 +13,7 @@ use super::index::{NONE, Stored, narrow, wide};
 
 /// A slot's two neighbours in one list.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Neighbours {
     prev: Stored,
     next: Stored,
@@ -77,6 +78,7 @@ pub(super) use define_linkage;
 
 /// A doubly linked list; every operation is O(1). A slot may be in one list of a linkage at a time.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct List<C> {
     /// `next` is the head, `prev` the tail; the head's own `prev`, and the tail of an empty list, are
     /// unspecified. So removing the head, by far the most frequent case, writes to no slot.
@@ -212,6 +214,7 @@ impl<C: Linkage> List<C> {
 
 /// First in, first out, linked one way; a slot in it is in no [`List`] of the linkage.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Fifo<C> {
     head: Stored,
     /// Unspecified while the queue is empty.
@@ -271,6 +274,7 @@ impl<C: Linkage> Fifo<C> {
 /// The unused slots: those given back, latest first, then those never used, in order. O(1) to make,
 /// however many slots there are, since those never used are not linked.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Free<C> {
     head: Stored,
     fresh: Stored,

@@ -138,6 +138,7 @@ pub use stats::{Stats, WorkerState, WorkerStats};
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Scheduler<S> {
     state: SchedulerState,
     storage: S,

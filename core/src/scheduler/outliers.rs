@@ -11,6 +11,7 @@ use crate::time::nanos;
 
 /// Sums over workers, of what each of them is by now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Sums {
     count: u64,
     pace: u64,

@@ -36,6 +36,7 @@ const FREED_LIST: usize = 2;
 
 /// Where a task that has not been sent yet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Stand {
     /// In its lane.
     Lane,
@@ -48,6 +49,7 @@ pub(super) enum Stand {
 /// All about queues and keys.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Queues {
     /// By queue; none as long as the pool is without.
     pub(super) lines: Vec<Line>,

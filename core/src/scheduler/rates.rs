@@ -18,6 +18,7 @@ const LEAST: u16 = WHOLE / 64;
 
 /// What a worker has of its rate.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Pace {
     rate: Option<Rate>,
     /// How much of it, in 1/256.

@@ -7,6 +7,7 @@ use crate::event::Outcome;
 
 /// What is left.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Tokens {
     /// In thousandths.
     left: u64,

@@ -9,6 +9,7 @@ use super::slot::WorkerSlot;
 
 /// Which list of workers: each kind has a pair of neighbours of its own in every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub(super) enum RollKind {
     /// Workers with something to tell the caller; also the unused slots.
@@ -29,6 +30,7 @@ pub(super) const ROLL_KINDS: usize = 5;
 /// A doubly linked list of workers; every operation is O(1). A worker may be in one list of a kind at
 /// a time.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Roll {
     head: Stored,
     /// Unspecified while the roll is empty.

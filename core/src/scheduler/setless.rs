@@ -13,6 +13,7 @@ pub(super) const GROUPS: usize = 1;
 /// All of them.
 #[cfg(feature = "choice")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Groups;
 
 #[cfg(feature = "choice")]

@@ -21,6 +21,7 @@ const NOTHING: usize = 1;
 
 /// Some of the groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Groups(u16);
 
 const _: () = assert!(GROUPS <= u16::BITS as usize);
@@ -40,6 +41,7 @@ impl Groups {
 
 /// What all workers serve.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Sets {
     /// By group.
     queues: [QueueSet; GROUPS],

@@ -13,6 +13,7 @@ use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
@@ -64,6 +65,7 @@ pub(super) const TIMED: u8 = 1;
 pub(super) const HEDGED: u8 = 2;
 
 /// Whether a task's worker has lost its link since it was sent, and has not said that it still has it.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg(feature = "task-times")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -75,6 +77,7 @@ pub(super) enum Kept {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum TaskState {
     Free,
     /// For its first attempt.
@@ -162,6 +165,7 @@ define_linkage! {
 
 /// Room for one worker. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub struct WorkerSlot {
     // The fields that every send and every reply use come first.
@@ -271,6 +275,7 @@ pub struct WorkerSlot {
 
 /// How things stand with a worker's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum LinkPhase {
     /// The slot is unused.
     Free,
@@ -291,6 +296,7 @@ pub(super) enum LinkPhase {
 
 /// What a worker whose link is up is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Duty {
     /// Gets tasks.
     Serving,

@@ -85,6 +85,7 @@ pub struct Stats {
 
 /// The part of [`Stats`] that is not in the lists.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Counters {
     pub(super) submitted: u64,
     /// By [`Outcome`](crate::Outcome).

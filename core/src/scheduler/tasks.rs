@@ -22,6 +22,7 @@ use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.

@@ -57,6 +57,7 @@ macro_rules! timer_slot {
 pub(super) use timer_slot;
 
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Timers<S> {
     len: Stored,
     slots: PhantomData<fn(S)>,

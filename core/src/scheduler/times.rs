@@ -30,6 +30,7 @@ pub(super) use check::{check, check_resting};
 
 /// The times of one task.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct TaskTimes {
     /// When it is over, whatever it is doing.
     deadline: Instant,
@@ -75,6 +76,7 @@ impl TaskTimes {
 /// What the scheduler keeps about all tasks with times of their own.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct OwnTimes {
     /// By task slot. As long as the highest slot of such a task needs, and never shorter again.
     table: Vec<TaskTimes>,

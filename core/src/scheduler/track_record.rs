@@ -36,6 +36,7 @@ const LOG_MAX: i32 = 42 * FACTOR;
 
 /// A mean of logarithms.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Mean {
     log: u16,
     /// How many samples it has, as far as that counts; none is known without.
@@ -67,6 +68,7 @@ impl Mean {
 
 /// What is known of one worker.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct Record {
     /// How long an attempt takes that can begin at once.
@@ -164,6 +166,7 @@ define_linkage! {
 
 /// What is known of all workers together.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Choosing {
     pub(super) is_on: bool,
     pub(super) floor: Mean,

@@ -18,6 +18,7 @@ const LOOKS: u8 = 64;
 
 /// How many tasks a worker may hold, found out.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct Auto {
     is_on: bool,

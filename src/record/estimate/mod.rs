@@ -103,9 +103,13 @@ impl Recording {
     /// there.
     ///
     /// # Errors
-    /// As [`Replay::new`] and [`Replay::step`].
+    /// As [`Replay::new`] and [`Replay::step`]; [`BeginsLate`](ReplayError::BeginsLate) for a flight record that has
+    /// been written over.
     pub fn read(reader: impl BufRead) -> Result<Self, ReplayError> {
         let mut replay = Replay::new(reader)?;
+        if replay.calls_before() > 0 {
+            return Err(ReplayError::BeginsLate { line: replay.calls_before() + 1 });
+        }
         let head = replay.head().clone();
         let setup = Setup {
             tasks_max: head.slots.saturating_sub(head.config.hedges_max),

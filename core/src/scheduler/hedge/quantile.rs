@@ -5,6 +5,7 @@ use super::super::log::{exp2, log2};
 /// How long all but one in twenty tasks take, of one kind: a logarithm that goes up by 19 steps with each that
 /// took longer, and down by one with each other.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Quantile {
     /// The logarithm to the base of two, in 1/4096.
     log: u32,

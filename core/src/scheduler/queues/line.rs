@@ -17,6 +17,7 @@ use crate::time::Instant;
 /// What a queue has.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::scheduler) struct Line {
     pub(super) options: QueueOptions,
     /// How far it is on, beyond the one that was next last in its class.
@@ -51,6 +52,7 @@ pub(in crate::scheduler) struct Line {
 /// Tasks of one line and class that came back, by worker: as the wards in worker slots are.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::scheduler) struct Wards {
     /// By worker slot; empty until something came back.
     pub(super) table: Vec<Ward>,
@@ -59,6 +61,7 @@ pub(in crate::scheduler) struct Wards {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::scheduler) struct Ward {
     pub(super) tasks: List<Queue>,
     pub(super) holders: Neighbours,

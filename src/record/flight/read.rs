@@ -1,0 +1,136 @@
+//! Reads a flight record: the regions that follow each other without a gap up to the latest.
+
+use std::collections::VecDeque;
+use std::format;
+use std::io::Read;
+use std::string::String;
+use std::vec::Vec;
+
+use super::{BlockHead, CALL, FlightHead, HEAD_BYTES, REGIONS};
+use crate::record::entry::{Entry, Head};
+
+/// No file of one is longer: 16 GiB.
+const REGION_BYTES_MAX: u64 = 4 << 30;
+
+/// What is left of the calls of a scheduler.
+#[derive(Debug)]
+pub(in crate::record) struct Regions(VecDeque<Region>);
+
+/// A checkpoint, and the calls since.
+#[derive(Debug)]
+pub(in crate::record) struct Region {
+    number: u64,
+    /// How many calls were before it.
+    pub(in crate::record) calls: u64,
+    pub(in crate::record) checkpoint: Vec<u8>,
+    pub(in crate::record) entries: Vec<u8>,
+    /// Where the calls of each of its blocks begin, and how many were before.
+    blocks: Vec<(usize, u64)>,
+}
+
+/// What comes next in a region.
+#[derive(Debug)]
+pub(in crate::record) enum Call {
+    /// So many polls for actions: one at least.
+    Polls(u8),
+    Entry(Entry),
+}
+
+/// Takes the next off the front of some bytes: `None` where there are none.
+pub(in crate::record) fn next_call(bytes: &[u8]) -> Result<Option<(Call, &[u8])>, postcard::Error> {
+    match bytes.split_first() {
+        None => Ok(None),
+        Some((&CALL, rest)) => {
+            let (entry, rest) = postcard::take_from_bytes(rest)?;
+            Ok(Some((Call::Entry(entry), rest)))
+        }
+        Some((&polls, rest)) => Ok(Some((Call::Polls(polls), rest))),
+    }
+}
+
+impl Regions {
+    /// Reads all, behind the first line, which is given. The error says what is wrong.
+    pub(in crate::record) fn read(
+        first: &[u8],
+        reader: &mut impl Read,
+    ) -> Result<(Head, Self), String> {
+        let head: FlightHead = serde_json::from_slice(first).map_err(|why| format!("{why}"))?;
+        let FlightHead { head, region_bytes } = head;
+        if region_bytes > REGION_BYTES_MAX {
+            return Err(format!("no region has {region_bytes} bytes"));
+        }
+        let length = HEAD_BYTES as u64 + REGIONS * region_bytes;
+        let mut bytes = Vec::new();
+        let read = reader.take(length).read_to_end(&mut bytes);
+        read.map_err(|why| format!("it cannot be read: {why}"))?;
+        // The first line and its newline are gone already.
+        let before = HEAD_BYTES.saturating_sub(first.len() + 1);
+        let all = bytes.get(before..).unwrap_or_default();
+        let region_bytes = usize::try_from(region_bytes).map_err(|why| format!("{why}"))?;
+        let mut regions: Vec<Region> =
+            all.chunks(region_bytes.max(1)).filter_map(Region::read).collect();
+        regions.sort_by_key(|region| region.number);
+        Ok((head, Self::latest(regions)))
+    }
+
+    /// Leaves those out before a gap: calls were left out there, or the file was damaged.
+    fn latest(regions: Vec<Region>) -> Self {
+        let mut latest: VecDeque<Region> = VecDeque::new();
+        for region in regions {
+            let follows = latest
+                .back()
+                .is_some_and(|last| last.number + 1 == region.number && last.ends_at(region.calls));
+            if !follows {
+                latest.clear();
+            }
+            latest.push_back(region);
+        }
+        Self(latest)
+    }
+
+    pub(in crate::record) fn next(&mut self) -> Option<Region> {
+        self.0.pop_front()
+    }
+}
+
+impl Region {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (head, checkpoint) = BlockHead::read(bytes)?;
+        let (number, calls) = (head.region, head.calls);
+        if head.index != 0 {
+            return None;
+        }
+        let mut this = Self {
+            number,
+            calls,
+            checkpoint: checkpoint.into(),
+            entries: Vec::new(),
+            blocks: Vec::new(),
+        };
+        let mut at = super::BLOCK_HEAD_BYTES + checkpoint.len();
+        let mut index = 1;
+        while let Some((head, content)) = bytes.get(at..).and_then(BlockHead::read) {
+            if (head.region, head.index) != (number, index) {
+                break;
+            }
+            this.blocks.push((this.entries.len(), head.calls));
+            this.entries.extend_from_slice(content);
+            (at, index) = (at + super::BLOCK_HEAD_BYTES + content.len(), index + 1);
+        }
+        Some(this)
+    }
+
+    /// Whether so many calls were made by its end.
+    fn ends_at(&self, calls: u64) -> bool {
+        let (begin, mut count) = self.blocks.last().copied().unwrap_or((0, self.calls));
+        let mut rest = &self.entries[begin..];
+        while let Ok(Some((call, next))) = next_call(rest) {
+            count += match call {
+                Call::Polls(polls) => polls.into(),
+                Call::Entry(_) => 1,
+            };
+            rest = next;
+        }
+        rest.is_empty() && count == calls
+    }
+}
