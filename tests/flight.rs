@@ -115,7 +115,7 @@ fn a_record_that_breaks_off_or_is_damaged_has_what_is_whole() {
     let good = file.bytes();
     let (begin, calls, _) = replay(&good);
     // As a process leaves it that is killed: the end was not written.
-    let region = (BYTES as usize - 64 * 1024) / 4;
+    let region = usize::try_from((BYTES - 64 * KIB) / 4).expect("a few KiB");
     let end = good.windows(4).rposition(|four| four == b"CHFR").unwrap();
     let mut changes = 0;
     for at in (64 * 1024..good.len()).step_by(region).chain([end]) {
