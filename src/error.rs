@@ -14,41 +14,40 @@ use crate::link::exposure;
 pub enum TaskError {
     /// The worker's handler returned this error, or panicked with this message.
     Failed(Failure),
-    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline, where
-    /// the task itself may have been the cause. It may have been carried out all the same, or may be
-    /// what kills the workers.
+    /// `attempts_max` attempts were lost with their links or outlived their deadlines, in a way that the task itself
+    /// may have caused. It may have been carried out nevertheless, or it may be what kills the workers.
     Exhausted {
-        /// How many times it was sent.
+        /// How many times the task was sent.
         attempts: u32,
     },
-    /// It came back as often as [`Config::resends_max`](chargehand_core::Config::resends_max) says
-    /// without having been tried to its end: its workers stopped, were displaced, gave it back or could not
-    /// do it then ([`Throttled`](crate::Throttled)). See why, or raise `resends_max`.
+    /// The task came back [`Config::resends_max`](chargehand_core::Config::resends_max) times without a completed
+    /// attempt: its workers stopped, were displaced, gave it back or could not do it at that time
+    /// ([`Throttled`](crate::Throttled)). Find out why, or raise `resends_max`.
     Bounced {
-        /// How many times it was sent.
+        /// How many times the task was sent.
         sends: u32,
     },
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled,
-    /// The pool's drain deadline came before its answer. It may have been carried out.
+    /// The pool's drain deadline passed before the answer came. The task may have been carried out.
     Aborted,
-    /// Its own deadline came before its answer. It may have been carried out.
+    /// The task's own deadline passed before the answer came. It may have been carried out.
     TimedOut,
-    /// As many keys are in use as [`Config::keys_max`](chargehand_core::Config::keys_max) says, and it has
-    /// another one: see [`TaskKey`](crate::TaskKey). Wait for tasks to end, use fewer, or raise that.
+    /// [`Config::keys_max`](chargehand_core::Config::keys_max) keys are in use, and the task has yet another one: see
+    /// [`TaskKey`](crate::TaskKey). Wait for tasks to end, use fewer keys, or raise the limit.
     TooManyKeys {
-        /// How many there may be.
+        /// The limit.
         most: u32,
     },
-    /// The pool is stopping and took no new task.
+    /// The pool is stopping and accepts no new task.
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
     Closed,
-    /// The request could not be encoded, or is longer than the pool, the transport or the worker that
-    /// it was to go to takes. It is not tried elsewhere: the text names the limit to raise.
+    /// The request could not be encoded, or is longer than the pool, the transport or the chosen worker accepts. It
+    /// is not tried on another worker. The text names the limit to raise.
     Request(String),
-    /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it. Or
-    /// it would take too much of this process: see [`Pool::call`](crate::Pool::call).
+    /// The answer cannot be decoded as the type asked for, because manager and worker disagree on the type; or the
+    /// decoded value would exceed a limit: see [`Pool::call`](crate::Pool::call).
     Answer(String),
 }
 
@@ -86,11 +85,11 @@ impl fmt::Display for TaskError {
 
 impl Error for TaskError {}
 
-/// A task that was not queued, and its request.
+/// Why a task was not queued, with its request if that can be tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySubmitError<T> {
-    /// The queue is full; the request is handed back. Wait for room with `submit`, or later.
+    /// The queue is full. The request is handed back: wait for room with `submit`, or try later.
     Full(T),
     /// The task cannot be taken, now or later.
     Refused(TaskError),
@@ -114,9 +113,9 @@ pub(crate) const NO_WINDOW: &str = "a worker with a window of 0 gets no task: gi
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The pool has as many workers as it can hold. Remove one, or raise `workers_max`.
+    /// The pool has `workers_max` workers. Remove one, or raise that limit.
     Full,
-    /// There is no such worker (any more).
+    /// There is no such worker in this pool, or no longer.
     Unknown,
     /// A worker with a window of 0 would get no task. Give it 1 or more.
     NoWindow,

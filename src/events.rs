@@ -1,4 +1,4 @@
-//! What happens in a pool, as a stream for whoever wants to watch.
+//! What happens in a pool, as a stream of events.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -18,8 +18,8 @@ use serde::{Serialize, Serializer};
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
 
-/// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
-/// that dialled in, or `in-process` with a number.
+/// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker that dialled in,
+/// or `in-process` with a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolEvent {
@@ -29,24 +29,24 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
-        /// Whom its transport has proven it to be, if it proves anything.
+        /// The identity that its transport has proven, if any.
         identity: Option<Arc<str>>,
         /// How many attempts it holds at once.
         window: u32,
     },
-    /// A worker whose link has come up serves some queues only, or names some that this pool has not. Those with
-    /// none of this pool's get no task.
+    /// A worker that has just connected serves only some queues, or names queues that this pool does not have. If it
+    /// serves no queue of this pool it gets no task.
     Serves {
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
-        /// The queues that it serves.
+        /// The queues of this pool that it serves.
         queues: Vec<String>,
-        /// The names that it, or the pool's options for it, gave and that no queue of this pool has.
+        /// Names that the worker or its options gave and that no queue of this pool has.
         unknown: Vec<String>,
     },
-    /// A worker could not be reached, or its handshake failed. It is tried again after a backoff.
+    /// A worker could not be reached, or its handshake failed. The pool tries again after a backoff.
     Refused {
         /// The worker.
         worker: WorkerId,
@@ -55,7 +55,8 @@ pub enum PoolEvent {
         /// Why.
         reason: DisconnectReason,
     },
-    /// A link is gone. Its tasks are queued again, unless its worker is [waited for](chargehand_core::Config::grace).
+    /// A link was lost. Its tasks are queued again, unless the pool [waits for the
+    /// worker](chargehand_core::Config::grace) to come back.
     Lost {
         /// The worker.
         worker: WorkerId,
@@ -64,7 +65,7 @@ pub enum PoolEvent {
         /// Why.
         reason: DisconnectReason,
     },
-    /// A link was closed in good order: its worker was removed or stops, or the pool stops.
+    /// A link was closed in an orderly way: its worker was removed or is stopping, or the pool is stopping.
     Closed {
         /// The worker.
         worker: WorkerId,
@@ -77,16 +78,17 @@ pub enum PoolEvent {
     TurnedAway {
         /// Its address, or `an incoming connection` where the transport does not know it yet.
         peer: Arc<str>,
-        /// Whom its transport has proven it to be, if anybody by then.
+        /// The identity that its transport had proven by then, if any.
         identity: Option<Arc<str>>,
         /// Why.
         reason: DisconnectReason,
     },
-    /// A listener could take no connection: out of file descriptors, say. It pauses and tries again.
+    /// A listener could not accept connections, for example because there were no file descriptors left. It pauses
+    /// and tries again.
     AcceptFailed {
         /// What the transport said.
         error: String,
-        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
+        /// The pause before the next try: 50 ms at first, then twice as long each time, up to 1 s.
         pause: Duration,
     },
     /// A task is sent again.
@@ -95,82 +97,81 @@ pub enum PoolEvent {
         task: TaskId,
         /// Its height, if it is one of a range: a `u64` or an `i64`.
         height: Option<i128>,
-        /// The number of this sending, from 2 on.
+        /// The number of this attempt, from 2 on.
         attempt: u16,
-        /// Where it goes this time.
+        /// The worker that it is sent to this time.
         peer: Arc<str>,
     },
-    /// A second attempt of a task is sent beside the first, which takes long: see
+    /// A second attempt of a task is sent because the first takes long: see
     /// [`TaskOptions::hedge`](crate::TaskOptions::hedge).
     Hedged {
         /// The task.
         task: TaskId,
         /// Its height, if it is one of a range: a `u64` or an `i64`.
         height: Option<i128>,
-        /// The number of this sending, from 2 on.
+        /// The number of this attempt, from 2 on.
         attempt: u16,
-        /// Where it goes as well.
+        /// The second worker.
         peer: Arc<str>,
     },
-    /// A worker has taken a task: its request is on the way to it. Told to
-    /// [`Pool::all_events`](crate::Pool::all_events) only.
+    /// A task was given to a worker: its request is on the way there. Only reported by
+    /// [`Pool::all_events`](crate::Pool::all_events).
     Started {
         /// The task.
         task: TaskId,
-        /// Its height, if it is one of a range: a `u64` or an `i64`. That of a map's request is its index.
+        /// Its height if it is part of a range (a `u64` or an `i64`), or the index of its request in a map.
         height: Option<i128>,
-        /// The number of this sending, from 1 on.
+        /// The number of this attempt, from 1 on.
         attempt: u16,
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
     },
-    /// An attempt is so far, as its handler says ([`Context::progress`](crate::Context::progress)): at most so
-    /// often as the worker's [`progress_interval`](crate::Worker::progress_interval) lets it. Told to
-    /// [`Pool::all_events`](crate::Pool::all_events) only.
+    /// A handler reported progress ([`Context::progress`](crate::Context::progress)), at most once per
+    /// [`progress_interval`](crate::Worker::progress_interval) of its worker. Only reported by
+    /// [`Pool::all_events`](crate::Pool::all_events).
     Progress(TaskProgress),
-    /// A worker failed too many tasks in a row and gets none for this long.
+    /// A worker failed too many tasks in a row and gets no task for this long.
     Suspended {
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
-        /// For how long, at most.
+        /// How long, at most.
         span: Duration,
     },
-    /// A worker left the pool: it was removed, stayed away too long, or the pool stopped.
+    /// A worker left the pool: it was removed, was absent for too long, or the pool stopped.
     Gone {
         /// The worker that was.
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
     },
-    /// A callback of [`Pool::submit_then`](crate::Pool::submit_then) panicked. Nothing else comes of that.
+    /// A callback of [`Pool::submit_then`](crate::Pool::submit_then) panicked. This has no other effect.
     CallbackPanicked {
         /// What the panic said.
         text: String,
     },
-    /// The limits on connections that the pool was built with are above what its process may open, and
-    /// lower ones hold. Each stream of events begins with it where that is so. Defaults may be lowered
-    /// by up to a half without it.
+    /// The process may not open as many connections as the pool's limits allow, so the limits were lowered. Every
+    /// stream of events begins with this event if that is the case. Defaults may be lowered by up to half without it.
     Lowered {
         /// Which limits, to what, and the remedy.
         why: String,
     },
-    /// A certificate expires soon, this end's or a worker's: told when a link comes up and once a day, from a
-    /// week before it does, where the transport knows such things (TLS with members).
+    /// A certificate of this side or of a worker expires within a week. Reported when a link comes up and once a day,
+    /// on transports that know about certificates (TLS with members).
     Expiring {
-        /// Whose, on which day, and the remedy.
+        /// Whose certificate, on which day, and the remedy.
         why: String,
     },
-    /// Nothing more is written by the pool's [flight recorder](crate::Builder::flight_recorder): its disk is full, say.
-    /// The pool goes on without.
+    /// The pool's [flight recorder](crate::Builder::flight_recorder) writes nothing more, because the disk is full for
+    /// example. The pool goes on without it.
     Unrecorded {
-        /// What the system said, or what the file would have to be like.
+        /// The error of the operating system, or how long the file has to be.
         why: String,
     },
-    /// This many events before this one were dropped, because they were not taken in time.
+    /// This many events before this one were dropped because they were not read in time.
     Missed(u64),
 }
 
@@ -250,7 +251,7 @@ fn write_served(
     Ok(())
 }
 
-/// The worker that has taken a task: see [`Task::started`](crate::Task::started).
+/// The worker that a task was given to: see [`Task::started`](crate::Task::started).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Started {
@@ -258,29 +259,29 @@ pub struct Started {
     pub worker: WorkerId,
     /// Its address or name, as in a [`PoolEvent`].
     pub peer: Arc<str>,
-    /// The number of this sending, from 1 on.
+    /// The number of this attempt, from 1 on.
     pub attempt: u16,
 }
 
-/// How far an attempt is, by what its handler said last: in a [`PoolEvent`], of
+/// The latest progress of an attempt that its handler reported: in a [`PoolEvent`], from
 /// [`Task::progress`](crate::Task::progress) and in [`PoolStats`](crate::PoolStats).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskProgress {
     /// The task.
     pub task: TaskId,
-    /// Its height, if it is one of a range: a `u64` or an `i64`. That of a map's request is its index.
+    /// Its height if it is part of a range (a `u64` or an `i64`), or the index of its request in a map.
     pub height: Option<i128>,
-    /// The number of this sending, from 1 on. Another one begins anew.
+    /// The number of this attempt, from 1 on. Each attempt starts from zero.
     pub attempt: u16,
-    /// The worker that carries it out.
+    /// The worker that runs it.
     pub worker: WorkerId,
     /// Its address or name.
     #[serde(serialize_with = "as_text")]
     pub peer: Arc<str>,
     /// How much is done, in the handler's unit.
     pub done: u64,
-    /// How much there is to do; 0 where the handler does not know.
+    /// How much there is to do; 0 if the handler does not know.
     pub total: u64,
 }
 
@@ -316,8 +317,8 @@ pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S
 pub struct Events(Pin<Box<Receiver<PoolEvent>>>);
 
 impl Events {
-    /// Returns the next event, or `None` after the last one. As that of `StreamExt`, for callers
-    /// without it. Dropping the future loses nothing: the event is returned by the next call.
+    /// Returns the next event, or `None` after the last one, like `StreamExt::next` for callers that do not import
+    /// that trait. Dropping the future loses nothing: the next call returns the event.
     #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
     pub fn next(&mut self) -> Next<'_, Self> {
         Next(self)

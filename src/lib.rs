@@ -1,21 +1,22 @@
-//! Hands tasks out to remote workers and answers for every one of them.
+//! Hands out tasks to remote workers and accounts for every one of them.
 //!
-//! A *manager* ([`Pool`]) distributes tasks over *workers* ([`Worker`]) on whatever transport and
-//! runtime you have, or in its own process ([`Builder::in_process`]). It balances the load, reconnects with
-//! capped and jittered backoff, and loses nothing when a worker dies, hangs, lies or comes back late:
+//! A *manager* ([`Pool`]) distributes tasks to *workers* ([`Worker`]) over any transport and on any runtime, or
+//! runs them in its own process ([`Builder::in_process`]). It balances the load, reconnects with capped and
+//! jittered backoff, and loses no task when a worker dies, hangs, lies or comes back late:
 //!
 //! - **Every accepted task ends in exactly one outcome.** Never none, never two.
-//! - **Execution is at least once.** After a lost link the task is sent again, so a handler may see
-//!   it twice. Make handlers idempotent.
+//! - **Execution is at least once.** After a link is lost its tasks are sent again, so a handler may run
+//!   twice for the same task. Make handlers idempotent.
 //! - **Everything is bounded.** Each limit is an argument with a documented default.
 //! - **Nothing a peer sends can panic us, grow our memory past its limit or reach another task.**
-//! - **The rules are one pure state machine** ([`core`]): no clock, socket, heap or runtime in it.
+//! - **The rules are one pure state machine** ([`core`]) without a clock, sockets, a heap or a runtime.
 //!
 //! # Example
 //!
-//! A pool with a worker in its own process. For one on another machine the program there is a [`Worker`], and the
-//! pool has `.connect(TcpConnector::new(members.dial(runtime), "tls://10.0.0.7:9000")?)` instead (features `tcp`
-//! and `members`): see `examples/members.rs`. Plain links that leave the machine take [`Builder::insecure`].
+//! A pool with a worker in its own process. To reach a worker on another machine, run a [`Worker`] there and
+//! replace `.in_process(..)` by `.connect(TcpConnector::new(members.dial(runtime), "tls://10.0.0.7:9000")?)`
+//! (features `tcp` and `members`, see `examples/members.rs`). Links to other machines must be protected unless
+//! [`Builder::insecure`] is called.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -40,7 +41,7 @@
 //! let file: String = pool.call(&request).await?;
 //! assert_eq!(file, "harbour-320.png");
 //!
-//! pool.stop().await?; // drains: every task has its outcome
+//! pool.stop().await?; // drains: every task gets its outcome
 //! driver.await?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
@@ -49,32 +50,33 @@
 //!
 //! # Features
 //!
-//! | feature | adds |
+//! | Feature | Adds |
 //! |---|---|
 //! | `std` (default) | the asynchronous pool and worker |
-//! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
+//! | `alloc` | the same without `std`, for bare metal with a heap. One of the two is required; without a heap, use `chargehand-core` |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
-//! | `tls` | TLS below TCP and WebSocket on any runtime, by rustls, in `chargehand::tls` |
-//! | `members` | a pool's own authority and a join file for each member: mutual TLS without more to set up, in `chargehand::tls::members` |
-//! | `unix` | Unix domain sockets, in `chargehand::unix`: on Unix only |
+//! | `tls` | TLS (rustls) below TCP and WebSocket on any runtime, in `chargehand::tls` |
+//! | `members` | mutual TLS with one join file per member, issued by the pool's own authority, in `chargehand::tls::members` |
+//! | `unix` | Unix domain sockets, in `chargehand::unix` (Unix only) |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
-//! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
-//! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
-//! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
-//! | `record` | what a pool's scheduler is told, written down and done again later: `chargehand::record` |
-//! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
+//! | `json` | peers that use the Go package `worker`, and `JsonHeights` |
+//! | `keyed` | authentication by a shared key, and encryption, for links without TLS, in `chargehand::keyed` |
+//! | `tracing` | the events of pools and workers as `tracing` events with fields and severities, and spans of tasks |
+//! | `record` | a record of what a pool's scheduler is told, which can be replayed, in `chargehand::record` |
+//! | `testing` | for tests: scripted workers that fail on command, real workers, peers of the Go package and a seeded virtual clock; turns on `json` |
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
-//! ends the program, and the application provides the implementation of the crate
-//! `critical-section`. An interrupt may wake anything of the pool's.
+//! With `alloc` instead of `std` you must pass seeds ([`Builder::seed`], [`Worker::seed`]), a panic ends the
+//! program, and the application provides an implementation of the crate `critical-section`. Any of the pool's
+//! wakers may be woken from an interrupt.
 //!
 //! # WebAssembly
 //!
-//! `wasm32-unknown-unknown` takes `std`, `json`, and the transports `tcp` and `serial` over streams of
-//! yours; `ws` says in an error what to do instead. Give seeds there too: without any they are not random.
+//! `wasm32-unknown-unknown` supports `std`, `json`, and the transports `tcp` and `serial` over your own streams.
+//! `ws` does not compile there, and the error says what to do instead. Pass seeds there too: the default ones are
+//! not random on that target.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

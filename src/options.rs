@@ -10,7 +10,7 @@ use crate::link::schema::Wanted;
 /// The names of a pool's queues, by their places.
 pub(crate) type QueueNames = Arc<[Arc<str>]>;
 
-/// A queue of a pool, as [`Pool::queue`](crate::Pool::queue) finds it by its name. Cheap to clone.
+/// A queue of a pool, found by its name with [`Pool::queue`](crate::Pool::queue). Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Queue {
     id: QueueId,
@@ -49,17 +49,17 @@ impl PartialEq for Queue {
 
 impl Eq for Queue {}
 
-/// The key of tasks: those that have the same are begun in the order of submission, and only so many of them
-/// are under way at once, one if nothing else is said. So the transactions of one account do not overtake each
-/// other, and one customer's file is not written by two workers.
+/// A key that tasks share: tasks with the same key start in the order of their submission, and only a limited number
+/// of them, 1 by default, is under way at once. So the transactions of one account do not overtake each other, and
+/// one customer's file is not written by two workers.
 ///
-/// A number, or a text. Tasks of other keys, and of none, pass those that wait for theirs. A task has its place
-/// from its turn to its outcome, so it keeps it while it rests before a retry. As far as the pool knows: of an
-/// attempt that was cancelled, or outlived its time, its worker may not have heard yet.
+/// A key is a number or a text. Tasks with another key, or without one, overtake tasks that wait for theirs. A task
+/// holds its key from its first attempt to its outcome, so also while it rests before a retry. The limit holds as far
+/// as the pool knows: a worker may still be running an attempt that was cancelled or timed out a moment ago.
 ///
-/// There may be [`Config::keys_max`](chargehand_core::Config::keys_max) keys in use at once, 4096 by default: a
-/// call of one more ends as [`TaskError::TooManyKeys`](crate::TaskError::TooManyKeys), and a range or map of one
-/// more waits until one is free.
+/// At most [`Config::keys_max`](chargehand_core::Config::keys_max) keys, 4096 by default, can be in use at once. A
+/// call with one more ends as [`TaskError::TooManyKeys`](crate::TaskError::TooManyKeys); a range or map with one more
+/// waits until a key is free.
 ///
 /// ```
 /// use chargehand::{TaskKey, TaskOptions};
@@ -92,20 +92,20 @@ impl TaskKey {
         Self { name, at_once: 1, is_unique: false }
     }
 
-    /// Sets how many tasks of the key are under way at once. 0 counts as 1. What the task that was
-    /// submitted last says counts for all.
+    /// Sets how many tasks with this key may be under way at once. 0 counts as 1. The value of the task that was
+    /// submitted last applies to all of them.
     #[must_use]
     pub const fn at_once(mut self, count: u32) -> Self {
         self.at_once = if count == 0 { 1 } else { count };
         self
     }
 
-    /// Has only one call of the key be queued or under way: whoever calls or submits meanwhile has the
-    /// outcome of that one, and its request is not sent.
+    /// Shares one call among all callers: while a call with this key is queued or under way, others with the same key
+    /// are not sent but get its outcome.
     ///
-    /// The options of the first one hold, its deadline included, and its request: so give the same key to the
-    /// same requests only. If its caller cancels it, it goes on for the others. Of no meaning to ranges and maps,
-    /// all of whose tasks have the one key.
+    /// The request and the options of the first call are used, including its deadline, so give the same key to equal
+    /// requests only. If the first caller cancels, the call goes on for the others. This has no effect on ranges and
+    /// maps, whose tasks all have the same key.
     #[must_use]
     pub const fn unique(mut self) -> Self {
         self.is_unique = true;
@@ -131,8 +131,8 @@ impl From<Arc<str>> for TaskKey {
     }
 }
 
-/// How a task is done, where not as the pool says: given to [`Pool::with`](crate::Pool::with), whose handle
-/// uses it for calls, single tasks, maps and ranges alike.
+/// Options of tasks that differ from the pool's defaults. Pass them to [`Pool::with`](crate::Pool::with), whose
+/// handle uses them for calls, single tasks, maps and ranges.
 ///
 /// ```
 /// use std::time::Duration;
@@ -153,31 +153,31 @@ impl From<Arc<str>> for TaskKey {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct TaskOptions {
-    /// How long one attempt may take, before it is given up and the task sent again. `None` for
+    /// How long one attempt may take before it is given up and the task is sent again. `None` means
     /// [`Config::attempt_timeout`](chargehand_core::Config::attempt_timeout).
     pub attempt_timeout: Option<Duration>,
-    /// How long the task may take in all: after that it ends as
-    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut). That of a single task counts from when it is
-    /// queued, and that of a height or a request of a map from when it is put in for a worker: what
-    /// waits in its range or map has not begun. `None`, the default, for no end.
+    /// How long the task may take in total. After that it ends as
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut). For a single task the time starts when it is queued. For
+    /// a height of a range or a request of a map it starts when the task leaves its range or map for the scheduler.
+    /// `None`, the default, means no limit.
     pub deadline: Option<Duration>,
-    /// How many times it is tried again after its handler failed. `None` for
-    /// [`Config::retries_max`](chargehand_core::Config::retries_max), and once at least in a range or map.
+    /// How many times the task is retried after its handler failed. `None` means
+    /// [`Config::retries_max`](chargehand_core::Config::retries_max), but at least once in a range or map.
     pub retries: Option<u16>,
-    /// How long it rests before each of these. `None` for
+    /// How long the task rests before each retry. `None` means
     /// [`Config::retry_delay`](chargehand_core::Config::retry_delay).
     pub retry_delay: Option<BackoffPolicy>,
-    /// Which queue it waits in. `None` for the one named `default`.
+    /// Which queue the task waits in. `None` means the queue `default`.
     pub queue: Option<Queue>,
-    /// How long one attempt may take in all where its handler says how far it is
-    /// ([`Context::progress`](crate::Context::progress)): whenever more is done than before, it has its
-    /// `attempt_timeout` once more, up to this. So a job of hours needs no timeout of hours: a worker that hangs
-    /// is found as soon as any. `None`, the default, for no more time by progress.
+    /// How long one attempt may take in total if its handler reports progress
+    /// ([`Context::progress`](crate::Context::progress)). Each report of more work done restarts the
+    /// `attempt_timeout`, up to this limit. So a job of several hours needs no timeout of several hours, and a worker
+    /// that hangs is still found quickly. `None`, the default, means that progress gives no extra time.
     pub attempt_max: Option<Duration>,
-    /// Which key it has. `None`, the default, for none.
+    /// The key of the task. `None`, the default, means that it has none.
     pub key: Option<TaskKey>,
-    /// Whether one more attempt is sent to another worker where the first takes long, and when. `None` for as its
-    /// queue has it, which is never by default.
+    /// Whether, and when, a second attempt is sent to another worker because the first takes long. `None` means the
+    /// setting of its queue, which is never by default.
     pub hedge: Option<Hedge>,
     /// What it was submitted by, where that is traced.
     #[cfg(feature = "tracing")]
@@ -208,28 +208,28 @@ impl TaskOptions {
         self
     }
 
-    /// Sets how long the task may take in all.
+    /// Sets how long the task may take in total.
     #[must_use]
     pub const fn deadline(mut self, span: Duration) -> Self {
         self.deadline = Some(span);
         self
     }
 
-    /// Sets how many times it is tried again after its handler failed. 0 is not at all.
+    /// Sets how many times the task is retried after its handler failed. 0 means never.
     #[must_use]
     pub const fn retries(mut self, count: u16) -> Self {
         self.retries = Some(count);
         self
     }
 
-    /// Sets how long it rests before each retry.
+    /// Sets how long the task rests before each retry.
     #[must_use]
     pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
         self.retry_delay = Some(policy);
         self
     }
 
-    /// Sets which queue it waits in: one of the pool's, by [`Pool::queue`](crate::Pool::queue).
+    /// Sets which queue the task waits in: see [`Pool::queue`](crate::Pool::queue).
     ///
     /// ```
     /// use chargehand::TaskOptions;
@@ -245,21 +245,21 @@ impl TaskOptions {
         self
     }
 
-    /// Sets which key it has. All tasks of a range or map have the same one, so only so many of them are under
-    /// way at once. An example is at [`TaskKey`].
+    /// Sets the key. All tasks of a range or map then share it, so only as many of them run at once as the key
+    /// allows. See the example at [`TaskKey`].
     #[must_use]
     pub fn key(mut self, key: impl Into<TaskKey>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Has one more attempt be sent to another worker that has nothing to do, where the first takes long. The first
-    /// answer counts, and the other attempt is withdrawn. So the last tasks of a range, or one call in a
-    /// thousand, do not wait for a worker that happens to be slow.
+    /// Sends a second attempt to another, idle worker if the first takes long. The first answer counts, and the other
+    /// attempt is withdrawn. So the last tasks of a range, or one call in a thousand, do not have to wait for a
+    /// worker that happens to be slow.
     ///
-    /// Only for handlers that may run twice at the same time. By
-    /// [`Config::hedge_budget`](chargehand_core::Config::hedge_budget) 2 % more are sent than otherwise, at most. A
-    /// task with a key is never sent twice. The rules are in `docs/SCHEDULING.md`.
+    /// Use it only for handlers that may run twice at the same time.
+    /// [`Config::hedge_budget`](chargehand_core::Config::hedge_budget) limits second attempts, by default to 2 % of
+    /// all sends. A task with a key never gets a second attempt. The rules are in `docs/SCHEDULING.md`.
     ///
     /// ```
     /// use chargehand::{Hedge, TaskOptions};
@@ -293,9 +293,9 @@ impl TaskOptions {
         Self { queue: Some(Queue { id, names: Arc::new([]) }), ..Self::new() }
     }
 
-    /// Gives an attempt its time once more whenever it makes progress, for so long in all. Of a worker that says
-    /// it makes some and does not, this and the [`deadline`](Self::deadline) are the bound: where it is
-    /// [`Duration::MAX`], the deadline alone.
+    /// Restarts an attempt's timeout whenever it makes progress, up to `longest` in total. A worker that reports
+    /// progress without making any is bounded by this and by the [`deadline`](Self::deadline); with
+    /// [`Duration::MAX`], by the deadline alone.
     #[must_use]
     pub const fn attempt_max(mut self, longest: Duration) -> Self {
         self.attempt_max = Some(longest);
@@ -325,20 +325,19 @@ impl TaskOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Window {
-    /// So many, at least 1; those beyond its concurrency wait there.
+    /// A fixed number, at least 1. Attempts beyond the worker's concurrency wait at the worker.
     Fixed(u16),
-    /// As many as keep it busy, which the pool finds out: as many as it runs at once, and as many more as are
-    /// on the way there and back. Up to [`Config::window_max`](chargehand_core::Config::window_max).
+    /// As many as keep the worker busy, which the pool measures: those that it runs at once, and those that are on
+    /// the way to it and back. At most [`Config::window_max`](chargehand_core::Config::window_max).
     ///
-    /// Only where [`Config::choice`](chargehand_core::Config::choice) is
-    /// [`FirstAnswer`](chargehand_core::Choice::FirstAnswer), as it is by default; else it has its
-    /// concurrency.
+    /// It requires [`Config::choice`](chargehand_core::Config::choice) to be
+    /// [`FirstAnswer`](chargehand_core::Choice::FirstAnswer). Otherwise the window is the worker's concurrency.
     #[cfg(feature = "choice")]
     Auto,
 }
 
-/// How a worker is used, where not as the pool says: given to [`Builder::add`](crate::Builder::add),
-/// [`Pool::add`](crate::Pool::add) and their twins for workers in the pool's own process.
+/// Options of a worker that differ from the pool's defaults. Pass them to [`Builder::add`](crate::Builder::add),
+/// [`Pool::add`](crate::Pool::add) or their counterparts for workers in the pool's own process.
 ///
 /// ```
 /// use chargehand::{Pool, WorkerOptions};
@@ -352,14 +351,14 @@ pub enum Window {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerOptions {
-    /// How many attempts it holds at once.
+    /// How many attempts the worker holds at once.
     ///
-    /// `None`, the default, for [`Builder::in_flight`](crate::Builder::in_flight); where that is not set
-    /// either, what the worker says (its [`concurrency`](crate::Worker::concurrency)), and 1 in the pool's
-    /// own process. A worker of the Go package has one at a time, whatever this says.
+    /// `None`, the default, means [`Builder::in_flight`](crate::Builder::in_flight). If that is not set either, it is
+    /// the worker's own [`concurrency`](crate::Worker::concurrency), and 1 in the pool's own process. A worker of the
+    /// Go package always holds 1.
     pub window: Option<Window>,
-    /// How much of the work it gets compared to others: one of weight 2 gets a task that it is expected to
-    /// take twice as long for as one of weight 1. Default 1; 0 counts as 1.
+    /// How much work the worker gets compared to others: with weight 2 it is still chosen when it is expected to take
+    /// twice as long as a worker of weight 1. Default 1; 0 counts as 1.
     #[cfg(feature = "choice")]
     pub weight: u16,
     /// Which tasks it gets, and how many in a time.
@@ -383,14 +382,14 @@ impl WorkerOptions {
         }
     }
 
-    /// Sets how many attempts it holds at once. At least 1.
+    /// Sets how many attempts the worker holds at once. At least 1.
     #[must_use]
     pub const fn window(mut self, count: u16) -> Self {
         self.window = Some(Window::Fixed(count));
         self
     }
 
-    /// Has the pool find out how many attempts it is to hold at once: see [`Window::Auto`].
+    /// Lets the pool find out how many attempts the worker should hold at once: see [`Window::Auto`].
     #[cfg(feature = "choice")]
     #[must_use]
     pub const fn auto_window(mut self) -> Self {
@@ -398,7 +397,7 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how much of the work it gets compared to others.
+    /// Sets how much work the worker gets compared to others: see [`weight`](Self::weight).
     #[cfg(feature = "choice")]
     #[must_use]
     pub const fn weight(mut self, weight: u16) -> Self {
@@ -406,27 +405,28 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets which queues it serves, by their names ([`Builder::queue`](crate::Builder::queue)): it gets their tasks,
-    /// and of no other queue. Where the worker says so as well ([`Worker::queues`](crate::Worker::queues)), those
-    /// that both name. A name that the pool does not know counts for nothing, and
-    /// [`PoolEvent::Serves`](crate::PoolEvent::Serves) tells of it; with no other name the worker gets no task.
-    /// Default: all queues.
+    /// Sets which queues the worker serves, by the names given to [`Builder::queue`](crate::Builder::queue). It gets
+    /// no task of other queues. Default: all queues.
     ///
-    /// Workers that serve the same are one kind, and there may be
-    /// [8 kinds](chargehand_core::queue::SETS_MAX) of those that do not serve all. One more kind serves the
-    /// largest of these sets that is part of its own, or nothing, until its next link.
+    /// If the worker names queues itself ([`Worker::queues`](crate::Worker::queues)), it serves those that both sides
+    /// name. Names that the pool does not know are ignored and reported by
+    /// [`PoolEvent::Serves`](crate::PoolEvent::Serves); a worker that has no other name gets no task.
+    ///
+    /// There can be at most [8 different sets](chargehand_core::queue::SETS_MAX) of queues, besides the set of all. A
+    /// worker with a ninth set serves, until its next link, the largest of the 8 that its own contains, or nothing if
+    /// there is none.
     #[must_use]
     pub fn queues(mut self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         self.wanted.queues = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets how many tasks it is sent in a time, at most: retries and other sends of the same task included. With
-    /// none left it is passed over until its time, so that others have what waits. Where the worker says so as
-    /// well ([`Worker::rate`](crate::Worker::rate)), the slower of both. Default: no limit.
+    /// Limits how many tasks the worker is sent per unit of time, including retries and other repeated sends. While
+    /// the limit is reached, tasks go to other workers. If the worker has a rate of its own
+    /// ([`Worker::rate`](crate::Worker::rate)), the lower one applies. Default: no limit.
     ///
-    /// Where its handler says [not now](crate::Throttled) the rate is halved, and grows by a 256th of the whole
-    /// with each task done.
+    /// When its handler returns [`Throttled`](crate::Throttled), the rate is halved. It then grows back by 1/256 of
+    /// the full rate with each task done.
     ///
     /// ```
     /// use chargehand::WorkerOptions;

@@ -20,7 +20,8 @@ fn every_test_and_file_that_the_page_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/SECURITY-MODEL.md")).expect("the page");
     let mut all = String::new();
-    for directory in ["tests", "src", "core", "transport-tls/src", "transport-ws/src", "cli/tests"]
+    for directory in
+        ["tests", "src", "core", "transport-tls/src", "transport-ws/src", "cli", "status/tests"]
     {
         sources(&root.join(directory), &mut all);
     }

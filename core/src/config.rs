@@ -12,134 +12,129 @@ use crate::time::nanos;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
-    /// How many attempts of a task may be lost (with their link, or by outliving
-    /// `attempt_timeout`) before it ends [`Exhausted`](crate::Outcome::Exhausted). At least 1;
-    /// default 5.
+    /// How many attempts of a task may be lost, with their link or because they outlive `attempt_timeout`, before it
+    /// ends as [`Exhausted`](crate::Outcome::Exhausted). At least 1; default 5.
     ///
-    /// An attempt counts where the task may have been the cause: it was among as many of its
-    /// worker's oldest as the worker runs at once, and the worker did not take its leave.
+    /// A lost attempt counts only if the task may have been the cause: the worker did not say Goodbye, and the
+    /// attempt may have been running, because it was among the oldest ones of its worker, as many as that runs at
+    /// once.
     pub attempts_max: u16,
-    /// How many times a task may come back with no attempt counted (its worker stopped, was displaced or
-    /// had not begun it) before it ends [`Bounced`](crate::Outcome::Bounced). At least 1; default
+    /// How many times a task may come back without an attempt being counted, because its worker stopped, was
+    /// displaced or had not started it, before it ends as [`Bounced`](crate::Outcome::Bounced). At least 1; default
     /// 64.
     pub resends_max: u16,
-    /// How long a task that came back waits for another worker than its last one, while others
-    /// serve. Other tasks pass it meanwhile. Default 1 s; zero to wait for nobody, though another
-    /// worker that has room is still preferred.
+    /// How long a task that came back waits for a worker other than its last one, as long as others serve. Meanwhile
+    /// other tasks overtake it. Default 1 s. With zero it does not wait, but another worker with room is still
+    /// preferred.
     pub elsewhere_wait: Duration,
-    /// How many attempts any worker may hold at once, whatever it offers. At least 1; default 1024.
+    /// How many attempts a worker may hold at once, whatever window it offers. At least 1; default 1024.
     pub window_max: u32,
-    /// How many attempts a new link is given at once, at most. Each task done lets it hold one more,
-    /// up to its window; one that outlives `attempt_timeout` takes it back to one. At least 1;
-    /// default 16.
+    /// How many attempts a new link may hold at first. Each task done raises that by one, up to the link's window; an
+    /// attempt that outlives `attempt_timeout` lowers it to one. At least 1; default 16.
     pub trust_initial: u32,
-    /// How long one attempt may take. Afterwards the task is sent again, elsewhere if another worker
-    /// has room within `elsewhere_wait`, and the worker gets a strike. Where a worker may hold more than
-    /// it runs at once, a task may have waited there for so long: a pool gives it this time once more
-    /// when it is its worker's oldest. What waits there for the tasks of other managers is not known
-    /// of. Default 60 s; [`Duration::MAX`] for no limit.
+    /// How long one attempt may take. Default 60 s; [`Duration::MAX`] for no limit. After that the task is sent
+    /// again, to another worker if one has room within `elsewhere_wait`, and the worker gets a strike.
+    ///
+    /// If a worker may hold more than it runs at once, the task may have spent this time waiting there. So a pool
+    /// restarts the timeout when the task becomes its worker's oldest. It does not know how long a worker is busy
+    /// with tasks of other managers.
     pub attempt_timeout: Duration,
-    /// How many times a task whose handler failed is tried again before it ends
+    /// How many times a task is retried after its handler failed, before it ends as
     /// [`Failed`](crate::Outcome::Failed). Default 0.
     pub retries_max: u16,
-    /// How long a failed task waits before it is tried again. Default 1 s.
+    /// How long a failed task waits before it is retried. Default 1 s.
     pub retry_delay: Duration,
-    /// How long a connect may take, handshake included. Default 10 s.
+    /// How long connecting may take, including the handshake. Default 10 s.
     pub connect_timeout: Duration,
     /// How long a link may be silent before it is pinged. At least 1 ms; default 10 s.
     pub heartbeat_interval: Duration,
-    /// How long after a ping a link may stay silent before it is lost. At least 1 ms; default 10 s.
+    /// How long a link may stay silent after a ping before it counts as lost. At least 1 ms; default 10 s.
     pub heartbeat_timeout: Duration,
-    /// After how many attempts in a row that outlived `attempt_timeout` a link is closed. At least
-    /// 1; default 3.
+    /// How many attempts in a row may outlive `attempt_timeout` before the link is closed. At least 1; default 3.
     pub strikes_max: u16,
-    /// After how many failed tasks in a row (none done between) a worker is suspended, for a time by
-    /// `backoff`. The last worker is never suspended. At least 1; default 16.
+    /// How many tasks in a row a worker may fail before it is suspended, for a time that `backoff` determines. The
+    /// last worker that serves is never suspended. At least 1; default 16.
     pub failures_max: u16,
-    /// How long a worker gets no tasks at most when it says [not now](crate::Useless::Throttled), however
-    /// long it asks for. Default 1 h.
+    /// The longest pause that a worker can ask for by saying [not now](crate::Useless::Throttled). Default 1 h.
     #[cfg(feature = "task-times")]
     pub pause_max: Duration,
-    /// How many of all sends each [class](crate::Class) of queues has at least, in percent, while it has
-    /// something to send, whatever is more urgent. At most 25; default 5. 0 lets a class starve.
+    /// The minimum share of all sends, in percent, that each [class](crate::Class) of queues gets while it has
+    /// something to send, however urgent the other classes are. At most 25; default 5. With 0 a class can starve.
     #[cfg(feature = "queues")]
     pub class_share_min: u8,
-    /// How many keys there are: a task's key is a number below that. At most 2^28; default 4096. Each takes
-    /// 20 bytes once it, or a higher one, was used.
+    /// How many keys can be in use: a task's key is a number below this. At most 2^28; default 4096. A key takes 20
+    /// bytes once it or a higher one was used.
     #[cfg(feature = "queues")]
     pub keys_max: u32,
-    /// How long a worker whose link broke may keep what it holds, and go on with it, until it is back: for so long
-    /// its attempts are not sent elsewhere. Less where the worker says [so](crate::Offer::keeps). Their own deadlines
-    /// go on meanwhile. Default zero: what it held is sent again at once.
+    /// How long the pool waits for a worker whose link broke, before it sends the worker's attempts elsewhere. If the
+    /// worker comes back in time, they continue. The worker may [shorten](crate::Offer::keeps) this. The deadlines of
+    /// the attempts keep running meanwhile. Default zero: the tasks are sent again at once.
     #[cfg(feature = "task-times")]
     pub grace: Duration,
-    /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
-    /// [`Duration::MAX`] to keep it for ever.
+    /// How long a worker that dials in may be absent before it is forgotten. Default 10 min; [`Duration::MAX`] to
+    /// keep it forever.
     pub absent_max: Duration,
-    /// Whom the next task goes to. Default [`Choice::LeastLoaded`]; a `chargehand` pool has
-    /// [`Choice::FirstAnswer`].
+    /// How the worker for the next task is chosen. Default [`Choice::LeastLoaded`].
     #[cfg(feature = "choice")]
     pub choice: Choice,
-    /// When a worker that is far off the others rests. `None`, the default, for never. Only by
-    /// [`Choice::FirstAnswer`].
+    /// When a worker that is much slower or fails much more often than the others is given a rest. `None`, the
+    /// default, means never. Requires [`Choice::FirstAnswer`].
     #[cfg(feature = "choice")]
     pub ejection: Option<Ejection>,
-    /// How many failed tasks may be tried again, of all. `None`, the default, for as many as their own
-    /// `retries_max` allow.
+    /// A limit on the retries of all failed tasks together. `None`, the default, means that only their own
+    /// `retries_max` limit them.
     #[cfg(feature = "choice")]
     pub retry_budget: Option<RetryBudget>,
-    /// How many second attempts may be under way at once, of tasks that are [hedged](crate::Hedge). So many of
-    /// the task slots are kept for them, and tasks have the others. Default 0: no task is hedged.
+    /// How many second attempts of [hedged](crate::Hedge) tasks may be under way at once. That many task slots are
+    /// reserved for them. Default 0: no task is hedged.
     #[cfg(feature = "hedging")]
     pub hedges_max: u32,
-    /// How many second attempts are sent, of all sends.
+    /// How many second attempts may be sent in proportion to other sends.
     #[cfg(feature = "hedging")]
     pub hedge_budget: HedgeBudget,
-    /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
-    /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
-    /// or after `stable_after`. Base and cap at least 1 ms.
+    /// The delay before a worker is dialled again, and the suspension of a worker that only fails. Base and cap at
+    /// least 1 ms. It grows with each consecutive connection that was of no use. A link is of use once a task was
+    /// done on it, or after `stable_after`.
     ///
-    /// After a link of use a worker is dialled again after the first, jittered step, so that those
-    /// which a switch cut off together do not come back together, and one that crashes after each
-    /// task is not dialled without a pause. One that dials in is given tasks at once then: the pauses
-    /// are its own. After a link that did nothing it gets its first task as much later as it would
-    /// have been dialled later.
+    /// After a useful link a worker is dialled again after the first, jittered step. So workers that a switch cut off
+    /// together do not reconnect together, and a worker that crashes after each task is not dialled without a pause.
+    /// A worker that dials in chooses its own pauses: after a useful link it gets tasks at once, and after a useless
+    /// one its first task is delayed by the time for which dialling would have been delayed.
     pub backoff: BackoffPolicy,
-    /// How long a link must have been up to reset its worker's backoff, where no task was done
-    /// on it. Default 30 s.
+    /// How long a link must be up to reset its worker's backoff if no task was done on it. Default 30 s.
     pub stable_after: Duration,
-    /// Seeds the jitter. Give every process a different one, or all their workers reconnect at the
-    /// same moment.
+    /// The seed of the jitter. Use a different one in every process, or their workers reconnect at the same moment.
     pub seed: u64,
 }
 
-/// When a worker rests since it is far slower than the others, or fails far more often: the outlier
-/// detection of Envoy, whose names are given with each.
+/// When a worker is given a rest because it is much slower than the others, or fails much more often. This is Envoy's
+/// outlier detection; each field names its counterpart there.
 ///
-/// A worker is held against the others each time that it has given so many answers. It never is against
-/// itself, so none rests where all become slow or fail alike; nor does the last one that serves. After its
-/// rest it gets one task. If that is done in good time it is back, else it rests again, longer.
+/// A worker is compared with the others each time it has given `answers` answers. So no worker rests if all become
+/// slow or fail alike, nor does the last one that serves. After its rest a worker gets one task. If that is done in
+/// good time it is back; otherwise it rests again, for longer.
 #[cfg(feature = "choice")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Ejection {
-    /// After how many answers a worker is held against the others (`success_rate_request_volume`).
-    /// Default 100.
+    /// After how many answers a worker is compared with the others (`success_rate_request_volume`). Default 100.
     pub answers: u16,
-    /// Against how many others at least (`success_rate_minimum_hosts`, which counts itself). Default 3.
+    /// How many other workers there must be to compare it with (`success_rate_minimum_hosts`, which counts the worker
+    /// itself). Default 3.
     pub others_min: u32,
-    /// How many standard deviations from their mean it is off, in thousandths
-    /// (`success_rate_stdev_factor`). Default 1900.
+    /// How many standard deviations it must be worse than their mean, in thousandths (`success_rate_stdev_factor`).
+    /// Default 1900.
     pub deviations: u16,
-    /// How many times as long as theirs its tasks take at least. Default 4; 0 to look at failures only.
+    /// How many times as long as theirs its tasks must take. Default 4; with 0 only failures count.
     pub times_slower: u16,
-    /// How long it rests first; each time in a row so much longer (`base_ejection_time`). Default 30 s.
+    /// How long it rests the first time; each further rest in a row is longer by this (`base_ejection_time`). Default
+    /// 30 s.
     pub rest: Duration,
-    /// How many times as long it rests at most (`max_ejection_time`). At least 1; default 10, which are 300 s.
+    /// The longest rest, as a multiple of `rest` (`max_ejection_time`). At least 1; default 10, which is 300 s.
     pub rests_max: u16,
-    /// How many of a hundred workers rest at most (`max_ejection_percent`). Default 50.
+    /// How many percent of the workers may rest at once (`max_ejection_percent`). Default 50.
     pub percent_max: u8,
 }
 
@@ -166,21 +161,21 @@ impl Default for Ejection {
     }
 }
 
-/// How many failed tasks are tried again, so that what all of them call on does not get a multiple of its
-/// load when it breaks: the retry throttling of gRPC (proposal A6), whose names are given with each.
+/// A limit on all retries, so that a broken service behind the handlers does not get a multiple of its load. This is
+/// gRPC's retry throttling (proposal A6); each field names its counterpart there.
 ///
-/// Each failure of a handler takes one token, each task done gives a part of one back. With half of all
-/// tokens or fewer left, a task that fails ends as [`Failed`](crate::Outcome::Failed) whatever its own
-/// retries are.
+/// Each failure of a handler takes one token, and each task done gives a fraction of one back. While half of the
+/// tokens or fewer are left, a task that fails ends as [`Failed`](crate::Outcome::Failed), however many retries it
+/// has left.
 #[cfg(feature = "choice")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RetryBudget {
-    /// How many tokens there are at first and at most (`maxTokens`). Default 10.
+    /// How many tokens there are at most, and initially (`maxTokens`). Default 10.
     pub tokens: u16,
-    /// How many thousandths of a token a task gives back that is done (`tokenRatio`). Default 100.
+    /// How many thousandths of a token each task done gives back (`tokenRatio`). Default 100.
     pub per_done: u16,
 }
 
@@ -199,21 +194,21 @@ impl Default for RetryBudget {
     }
 }
 
-/// How many second attempts are sent, so that hedging cannot add much to the load of workers that are all
-/// slow, be it by too much load.
+/// A limit on second attempts, so that hedging cannot add much load when all workers are slow.
 ///
-/// Each send that is none gives a part of a token, and each second attempt takes one. What is not used
-/// is saved up to a few, as many as there are at first. The last half of those is for tasks that have taken
-/// twice as long as they are left alone, so that those which are a little late leave some for those that are stuck.
+/// Each ordinary send gives a fraction of a token, and each second attempt takes one. Up to `saved_max` unused tokens
+/// are saved, and that many are available initially. The last half of them is reserved for tasks that have taken
+/// twice the time after which they may be hedged, so that tasks that are only a little late leave some for those that
+/// are stuck.
 #[cfg(feature = "hedging")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct HedgeBudget {
-    /// How many second attempts there are for a thousand other sends. Default 20, which are 2 %.
+    /// How many second attempts are allowed per thousand other sends. Default 20, which is 2 %.
     pub per_thousand: u16,
-    /// How many are saved up at most, and there are at first. At least 1; default 10.
+    /// How many unused second attempts can be saved, and how many are available initially. At least 1; default 10.
     pub saved_max: u16,
 }
 
@@ -232,24 +227,24 @@ impl Default for HedgeBudget {
     }
 }
 
-/// How the worker is chosen that a task goes to, of those with room.
+/// How the worker for a task is chosen among those with room.
 #[cfg(feature = "choice")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Choice {
-    /// The one that holds the fewest tasks, and among equals the one that has waited longest for its
-    /// turn. What workers' answers took is not looked at, and no task waits while a worker has room.
+    /// The worker that holds the fewest tasks, and among equals the one that has waited longest for its turn. It
+    /// ignores how long answers took, and no task waits while a worker has room.
     #[default]
     LeastLoaded,
-    /// The one that is expected to answer first, by what its earlier answers took, how many of them were
-    /// of use, and what it holds. A worker that has not shown enough counts as an average one.
+    /// The worker that is expected to answer first, judged by how long its earlier answers took, how many of them
+    /// were useful, and how much it holds. A worker that is not known well enough yet counts as average.
     ///
-    /// A new task waits, though a worker has room, where the busy ones are expected to have done all that
-    /// waits before that one would be done; for [`elsewhere_wait`](Config::elsewhere_wait) at most, or for as
-    /// long as that worker is expected to take, whichever is longer. Where nothing waits, tasks that a
-    /// worker holds and cannot have begun are taken back for one that would be done in two thirds
-    /// of the time.
+    /// A new task may wait although a worker has room, if the busy workers are expected to finish everything that
+    /// waits before that worker would finish the task. It waits at most [`elsewhere_wait`](Config::elsewhere_wait),
+    /// or as long as that worker is expected to take, whichever is longer. If nothing waits, tasks that a worker
+    /// holds and cannot have started are taken back for a worker that is expected to finish them in two thirds of the
+    /// time.
     FirstAnswer,
 }
 

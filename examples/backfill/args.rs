@@ -169,7 +169,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Who this worker is on links over TLS: its join file, of the managers' authority. `backfill members`
-    /// makes one.
+    /// makes one. A newer one that takes its place is gone by within seconds.
     #[arg(long, value_name = "JOINFILE")]
     pub(crate) tls: Option<PathBuf>,
     /// The name that managers know this worker by [default: a random one, and with --tls that of

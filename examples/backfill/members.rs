@@ -4,9 +4,11 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use chargehand::tls::members::{Authority, Members, MembersError, Role};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -17,6 +19,9 @@ use crate::files::nameless;
 
 /// The authority's file, in the folder of its join files.
 const AUTHORITY: &str = "authority.pem";
+
+/// How often a process looks whether its join file is another.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Makes the join files that are asked for, and says what to do with them.
 pub(crate) fn run(args: &MembersArgs) -> ExitCode {
@@ -110,12 +115,46 @@ fn inherited(join: &Path) -> io::Result<JoinFile> {
     Ok(JoinFile(file))
 }
 
-/// Reads the join file that was named, if one was.
+/// Reads the join file that was named, if one was, and goes on by another one that takes its place, which it says.
 pub(crate) fn read(
     path: Option<&Path>,
     read: fn(PathBuf) -> Result<Members, MembersError>,
+    say: impl Fn(&str) + Send + 'static,
 ) -> Result<Option<Members>, Failure> {
-    path.map(|path| read(path.to_owned())).transpose().map_err(Failure::input)
+    let Some(path) = path else { return Ok(None) };
+    let at_first = stamp(path);
+    let members = read(path.to_owned()).map_err(Failure::input)?;
+    let (own, path) = (members.clone(), path.to_owned());
+    thread::Builder::new()
+        .name("join file".to_owned())
+        .spawn(move || follow(&own, &path, at_first, &say))
+        .map_err(Failure::run)?;
+    Ok(Some(members))
+}
+
+/// Renews a member each time that its file is another. One that is no good, or not whole yet, is said once.
+fn follow(members: &Members, path: &Path, at_first: Option<Stamp>, say: &dyn Fn(&str)) {
+    let mut known = at_first;
+    loop {
+        thread::sleep(LOOK_INTERVAL);
+        let now = stamp(path);
+        if now.is_none() || now == known {
+            continue;
+        }
+        known = now;
+        match members.renew(path) {
+            Ok(()) => say(&format!("{}: goes on by the new join file", path.display())),
+            Err(error) => say(&format!("{error}; goes on by the join file of before")),
+        }
+    }
+}
+
+/// What tells a file from the one before it.
+type Stamp = (u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.ino(), file.size(), file.ctime(), file.ctime_nsec()))
 }
 
 /// Returns who this end is, for a link over TLS.

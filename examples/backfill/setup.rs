@@ -83,7 +83,9 @@ async fn meet(
     args: &ManagerArgs,
     progress: &Progress,
 ) -> Result<Builder<Tokio, Threaded>, Failure> {
-    let pool = members::read(args.tls.as_deref(), Members::pool)?;
+    let teller = progress.clone();
+    let say = move |line: &str| teller.say(line);
+    let pool = members::read(args.tls.as_deref(), Members::pool, say)?;
     for address in &args.listen {
         let (with_door, at) = listen(builder, address, pool.as_ref()).await?;
         builder = with_door;

@@ -149,7 +149,9 @@ where
     A: Accept<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
     H: Handler,
 {
-    let own = members::read(args.tls.as_deref(), Members::worker)?;
+    let ear = console.clone();
+    let say = move |line: &str| ear.say(line);
+    let own = members::read(args.tls.as_deref(), Members::worker, say)?;
     let own = own.as_ref();
     if let Some(name) = args.name.as_deref().or(own.map(Members::name)) {
         worker = worker.name(name);

@@ -10,7 +10,7 @@ use core::task::{Context, Poll, ready};
 
 use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::keyed::{
-    Channel, EXCHANGE_BYTES_MAX, ExchangeError, Initiator, NONCE_BYTES, Responder, SharedKey,
+    Channel, EXCHANGE_BYTES_MAX, ExchangeError, Initiator, KeyId, NONCE_BYTES, Responder, SharedKey,
 };
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message};
 
@@ -59,6 +59,8 @@ struct Exchange<W> {
     /// What is to be sent next: so much of it.
     out: [u8; OUT_BYTES],
     out_bytes: usize,
+    /// By which of the keys here the other side is let in, once it has said which.
+    let_in_by: Option<(Keys, KeyId)>,
 }
 
 const OUT_BYTES: usize =
@@ -111,7 +113,8 @@ where
         let Stage::Exchange(exchange) = mem::replace(&mut self.stage, Stage::Over) else {
             unreachable!("it was polled just now")
         };
-        Poll::Ready(channel.map(|channel| KeyedWire::new(exchange.wire, channel)))
+        let Exchange { wire, let_in_by, .. } = *exchange;
+        Poll::Ready(channel.map(|channel| KeyedWire::new(wire, channel, let_in_by)))
     }
 }
 
@@ -147,7 +150,7 @@ where
                 State::Opened(initiator)
             }
         };
-        Ok(Self { wire, me, state, out, out_bytes })
+        Ok(Self { wire, me, state, out, out_bytes, let_in_by: None })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Channel, KeyedError>> {
@@ -219,9 +222,12 @@ where
         let mut claimed = None;
         let taken = match mem::replace(&mut self.state, State::Over) {
             State::Waiting(nonce, keys) => {
+                let let_in_by = &mut self.let_in_by;
                 let find = |name: &str, id| {
                     claimed = Some(Box::from(name));
-                    keys.find(name, id)
+                    let found = keys.find(name, id);
+                    *let_in_by = Some((keys, id));
+                    found
                 };
                 let answered = Responder::new(self.me.member(), nonce, message, find, out);
                 answered.map(|(responder, out)| (State::Challenged(responder), out.len()))

@@ -28,6 +28,13 @@ struct List {
     shared: Vec<SharedKey>,
 }
 
+impl List {
+    fn find(&self, name: &str, id: KeyId) -> Option<&SharedKey> {
+        let named = self.named.get(name).into_iter().flatten();
+        named.chain(&self.shared).find(|key| key.id() == id)
+    }
+}
+
 impl Keys {
     /// Makes an empty list: nobody comes in.
     pub fn new() -> Self {
@@ -69,7 +76,7 @@ impl Keys {
     }
 
     /// Removes one key of a member, which comes in with its others only. Returns whether it was there. Links
-    /// that are up stay up.
+    /// that are up by it end within some five seconds, and others stay.
     pub fn remove(&self, name: &str, id: KeyId) -> bool {
         self.0.with(|list| {
             let Some(keys) = list.named.get_mut(name) else { return false };
@@ -83,8 +90,8 @@ impl Keys {
         })
     }
 
-    /// Removes a member with all its keys: it is refused from then on. Returns whether it was there. Links
-    /// that are up stay up.
+    /// Removes a member with all its keys: it is refused from then on. Returns whether it was there. Its links
+    /// that are up end within some five seconds.
     pub fn remove_member(&self, name: &str) -> bool {
         self.0.with(|list| list.named.remove(name)).is_some()
     }
@@ -111,23 +118,28 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Reads a list from a file, as [`parse`](Self::parse) says. Keep it from all but its owner (mode
-    /// 0600).
+    /// Reads a list from a file, as [`parse`](Self::parse) says.
     ///
     /// # Errors
-    /// Returns [`KeysError`] with the path and the line's number, and nothing of what is in it.
+    /// Returns [`KeysError`] with the path and the line's number, and nothing of what is in it; also where others
+    /// than its owner may read or change the file (on Unix: any right of others or of the group, but for
+    /// reading by the group where the file is of user 0), with what to do.
     #[cfg(feature = "std")]
     pub fn read(path: impl AsRef<std::path::Path>) -> Result<Self, KeysError> {
         let path = path.as_ref();
-        Self::parse(&read_text(path)?).map_err(|error| error.of_file(path))
+        let text = String::from_utf8(read_secret(path)?);
+        let text = text.map_err(|_| KeysError::unreadable(path, &"it is no text in UTF-8"))?;
+        Self::parse(&text).map_err(|error| error.of_file(path))
     }
 
     /// Returns the key of that name and id.
     pub(super) fn find(&self, name: &str, id: KeyId) -> Option<SharedKey> {
-        self.0.with(|list| {
-            let named = list.named.get(name).into_iter().flatten();
-            named.chain(&list.shared).find(|key| key.id() == id).cloned()
-        })
+        self.0.with(|list| list.find(name, id).cloned())
+    }
+
+    /// Returns whether there is a key of that name and id.
+    pub(super) fn has(&self, name: &str, id: KeyId) -> bool {
+        self.0.with(|list| list.find(name, id).is_some())
     }
 }
 
@@ -143,15 +155,15 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Reads a key from a file that holds 64 hexadecimal digits, or just 32 bytes. Keep it from all but its
-/// owner (mode 0600).
+/// Reads a key from a file that holds 64 hexadecimal digits, or just 32 bytes.
 ///
 /// # Errors
-/// Returns [`KeysError`] with the path, and nothing of what is in it.
+/// Returns [`KeysError`] with the path, and nothing of what is in it; also where others than its owner may read
+/// or change the file, as [`Keys::read`] says.
 #[cfg(feature = "std")]
 pub fn read_key(path: impl AsRef<std::path::Path>) -> Result<SharedKey, KeysError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| KeysError::unreadable(path, &error))?;
+    let bytes = read_secret(path)?;
     if let Ok(key) = <[u8; chargehand_core::keyed::KEY_BYTES]>::try_from(&*bytes) {
         return Ok(SharedKey::new(key));
     }
@@ -160,9 +172,37 @@ pub fn read_key(path: impl AsRef<std::path::Path>) -> Result<SharedKey, KeysErro
     SharedKey::from_hex(text).map_err(wrong)
 }
 
+/// Reads a file that has keys, unless others can as well.
 #[cfg(feature = "std")]
-fn read_text(path: &std::path::Path) -> Result<String, KeysError> {
-    std::fs::read_to_string(path).map_err(|error| KeysError::unreadable(path, &error))
+fn read_secret(path: &std::path::Path) -> Result<Vec<u8>, KeysError> {
+    use std::io::Read;
+
+    let failed = |error: std::io::Error| KeysError::unreadable(path, &error);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
+        let problem = format!(
+            "it has a key, and others than its owner may read or change it (mode {mode:03o}): chmod 600 it. If \
+             somebody may have read it, change the keys"
+        );
+        return Err(KeysError::unreadable(path, &problem));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Returns a file's mode where others than its owner can use it: the rule of join files (decision 0029).
+#[cfg(all(feature = "std", unix))]
+fn open_to_others(file: &std::fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = file.mode() & 0o777;
+    let others = if file.uid() == 0 { 0o037 } else { 0o077 };
+    (file.is_file() && mode & others != 0).then_some(mode)
+}
+
+#[cfg(all(feature = "std", not(unix)))]
+fn open_to_others(_: &std::fs::Metadata) -> Option<u32> {
+    None
 }
 
 /// A list of keys, or a key, that cannot be read.
@@ -175,7 +215,7 @@ pub struct KeysError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
-    /// The file is not there, or no text.
+    /// The file is not there, no text, or open to others.
     #[cfg(feature = "std")]
     File(String),
     Line,
@@ -185,7 +225,7 @@ enum What {
 
 #[cfg(feature = "std")]
 impl KeysError {
-    fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Self {
+    fn unreadable(path: &std::path::Path, error: &impl fmt::Display) -> Self {
         use alloc::string::ToString;
 
         Self { place: String::new(), what: What::File(error.to_string()) }.of_file(path)

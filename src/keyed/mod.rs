@@ -39,7 +39,8 @@
 //! # Changing keys
 //!
 //! A name may have several keys at once in [`Keys`], and these can be changed while they are used: add the new
-//! one, give it to the member, and remove the old one. Links that are up stay up.
+//! one, give it to the member, and remove the old one. Links that are up stay up until the key is removed that
+//! they were let in by, and end within some five seconds then: so does that of whoever has stolen one.
 //!
 //! # What it does not do
 //!

@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::future::poll_fn;
 
+use chargehand_core::io::Trust;
 use chargehand_core::message::Message;
 use futures_util::future::join;
 use smol::future::poll_once;
@@ -257,6 +258,62 @@ fn keys_change_while_links_come_and_the_old_one_is_good_until_it_is_removed() {
     });
 }
 
+/// Whoever has stolen a key would otherwise stay for as long as its link lasts.
+#[test]
+fn a_link_ends_with_the_key_that_let_it_in_and_with_no_other() {
+    smol::block_on(async {
+        let list = keys();
+        list.insert("w1", key(2)).unwrap();
+        let (connector, listener) = pair(4);
+        let near = KeyedConnector::worker(connector, "w1", key(1)).unwrap();
+        let far = KeyedListener::manager(listener, "pool", list.clone()).unwrap();
+        let (near, far) = meet(near, far).await;
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        assert_eq!((near.trust(), far.trust()), (Trust::Holds, Trust::Holds));
+        list.remove("w1", key(2).id());
+        assert_eq!(far.trust(), Trust::Holds);
+        list.insert("w1", key(2)).unwrap();
+        list.remove("w1", key(1).id());
+        let Trust::Ended(text) = far.trust() else { panic!("its key was removed") };
+        assert!(text.contains("not on the list"), "{text}");
+        assert_eq!(near.trust(), Trust::Holds, "it has one key alone");
+        list.insert("w1", key(1)).unwrap();
+        list.remove_member("w1");
+        assert!(matches!(far.trust(), Trust::Ended(_)));
+    });
+}
+
+/// Whoever may read it is that member, and whoever may change it lets in whom it likes: as with join files.
+#[cfg(unix)]
+#[test]
+fn files_of_keys_that_others_may_read_or_change_are_refused_with_their_mode_and_what_to_do() {
+    use std::fs::{Permissions, set_permissions, write};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let folder = std::env::temp_dir().join(format!("chargehand-key-modes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (one, list) = (folder.join("one"), folder.join("list"));
+    write(&one, "0f".repeat(32)).unwrap();
+    write(&list, format!("w1 {}", "0f".repeat(32))).unwrap();
+    let is_of_root = std::fs::metadata(&one).unwrap().uid() == 0;
+    for (mode, is_good) in
+        [(0o600, true), (0o400, true), (0o640, is_of_root), (0o660, false), (0o644, false)]
+    {
+        for path in [&one, &list] {
+            set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        for error in [read_key(&one).err(), Keys::read(&list).err()] {
+            assert_eq!(error.is_none(), is_good, "{mode:o}: {error:?}");
+            let Some(error) = error else { continue };
+            let text = error.to_string();
+            let parts = ["chargehand-key-modes", &format!("mode {mode:03o}"), "chmod 600"];
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+            assert!(!text.contains("0f0f"), "{text}");
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_list_is_read_from_lines_and_what_is_wrong_is_named_by_its_line_alone() {
     let hex = "0f".repeat(32);
@@ -282,6 +339,12 @@ fn keys_are_read_from_files_and_the_path_is_named_where_they_cannot_be() {
     let folder = std::env::temp_dir().join(format!("chargehand-keys-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("w1.key");
+    std::fs::write(&path, "").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
     for content in [&[0x0f; 32][..], format!("{}\n", "0f".repeat(32)).as_bytes()] {
         std::fs::write(&path, content).unwrap();
         assert_eq!(read_key(&path).unwrap().id(), key(0x0f).id());

@@ -5,15 +5,18 @@ use core::fmt;
 use core::task::{Context, Poll, ready};
 
 use chargehand_core::io::{BytesMoved, Dialect, Trust, Wire};
-use chargehand_core::keyed::{Channel, ChannelError, PROOF_BYTES, SEAL_BYTES};
+use chargehand_core::keyed::{Channel, ChannelError, KeyId, PROOF_BYTES, SEAL_BYTES};
 
-use super::KeyedError;
+use super::{KeyedError, Keys};
 use crate::link::reason::BoxError;
 
 /// Buffers of this capacity are kept while nothing comes or leaves.
 const KEPT_BYTES: usize = 4 << 10;
 /// By how much a message becomes longer at most.
 const ADDED_BYTES_MAX: usize = if PROOF_BYTES > SEAL_BYTES { PROOF_BYTES } else { SEAL_BYTES };
+
+const REMOVED: &str =
+    "the key that it has proven is not on the list here any more: give it one that is";
 
 /// A [`Wire`] whose peer has proven its key, and which encrypts all that goes over it where both sides
 /// were set up so.
@@ -27,13 +30,15 @@ pub struct KeyedWire<W> {
     pub(super) current: Vec<u8>,
     /// A message that was taken, as it is to be sent, and for which `inner` had no room yet.
     out: Vec<u8>,
+    /// By which key of this side's list the peer was let in. `None` where this side has one key alone.
+    let_in_by: Option<(Keys, KeyId)>,
 }
 
 impl<W: Wire> KeyedWire<W> {
-    pub(super) fn new(mut inner: W, channel: Channel) -> Self {
+    pub(super) fn new(mut inner: W, channel: Channel, let_in_by: Option<(Keys, KeyId)>) -> Self {
         // That of the exchange is over; whoever has the wire now sets another.
         inner.limit_incoming(usize::MAX);
-        Self { inner, channel, current: Vec::new(), out: Vec::new() }
+        Self { inner, channel, current: Vec::new(), out: Vec::new(), let_in_by }
     }
 }
 
@@ -162,8 +167,12 @@ where
         Some(self.channel.peer())
     }
 
+    /// It ends with the key: see [`Keys::remove`].
     fn trust(&mut self) -> Trust<'_> {
-        self.inner.trust()
+        match &self.let_in_by {
+            Some((keys, id)) if !keys.has(self.channel.peer(), *id) => Trust::Ended(REMOVED),
+            _ => self.inner.trust(),
+        }
     }
 
     fn may_lose(&self) -> bool {

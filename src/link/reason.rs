@@ -17,52 +17,52 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a link ended, or why a connection never became one.
 ///
-/// The text that it displays says what happened and what to do. Texts inside that come from a peer or a
-/// transport are theirs, word for word; [`Display`] escapes those of a peer.
+/// [`Display`] says what happened and what to do. Texts of a peer or a transport are kept word for word; `Display`
+/// escapes those of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// No connection could be made, or its transport's handshake failed. In the transport's words.
+    /// No connection could be made, or the transport's handshake failed. The text is the transport's.
     Unreachable(String),
-    /// The connection broke. In the transport's words.
+    /// The connection broke. The text is the transport's.
     Reset(String),
-    /// The peer closed the connection without a Goodbye, as the system does for a process that ends.
+    /// The peer closed the connection without a Goodbye, as the operating system does for a process that ends.
     Closed,
     /// The peer closed the connection before its Hello.
     ClosedEarly,
     /// The peer said Goodbye.
     Goodbye {
-        /// Why, for programs.
+        /// The reason, for programs.
         code: Code,
-        /// Why, for people.
+        /// The reason, for people.
         text: String,
     },
-    /// The peer sent what the protocol or a limit of this side does not allow.
+    /// The peer violated the protocol or a limit of this side.
     Protocol {
-        /// What the peer was told.
+        /// The code that was sent to the peer.
         code: Code,
         /// What it sent, and what to do about it.
         text: String,
     },
-    /// The two sides were set up for other requests and answers.
+    /// The two sides were set up with different [schemas](crate::Builder::schema).
     WrongSchema {
         /// The schema of this side.
         ours: String,
-        /// That of the peer.
+        /// The schema of the peer.
         theirs: String,
-        /// The peer's name for itself.
+        /// The name that the peer gives itself.
         peer: String,
     },
-    /// The connection speaks the JSON dialect, which this side does not take there.
+    /// The connection uses the JSON dialect, which this side does not accept there.
     JsonRefused,
     /// Nothing was heard for this long.
     Silent(Duration),
-    /// Connecting, its handshake included, took longer than the pool's `connect_timeout`, which is this.
+    /// Connecting, including the handshake, took longer than the pool's `connect_timeout`, which was this.
     ConnectTimeout(Duration),
-    /// A connection that came in was not greeted within this span: a pool's `connect_timeout`, or a
-    /// worker's `handshake_timeout`.
+    /// The handshake of an incoming connection took longer than this: a pool's `connect_timeout`, or a worker's
+    /// `handshake_timeout`.
     HandshakeTimeout(Duration),
-    /// Newer connections took its place before its handshake was done.
+    /// Newer connections replaced it before its handshake was done.
     PushedOut,
     /// This many attempts in a row took longer than `attempt_timeout`.
     Strikes(u16),
@@ -73,66 +73,66 @@ pub enum DisconnectReason {
         /// The height that it was asked for.
         height: i64,
     },
-    /// This side has as many peers as it takes.
+    /// This side serves as many peers as it may.
     Busy {
-        /// The setting that says so.
+        /// The setting that limits them.
         limit: &'static str,
         /// Its value.
         max: usize,
     },
-    /// It was idle, and made room for another manager.
+    /// The link was idle and made room for another manager.
     MadeRoom,
     /// Another worker of this name is connected and alive.
     NameTaken {
         /// The name.
         name: String,
     },
-    /// The peer calls itself what it has not proven to be.
+    /// The peer gave a name that does not match its proven identity.
     WrongName {
-        /// What it calls itself.
+        /// The name.
         name: String,
-        /// Whom it has proven to be.
+        /// The proven identity.
         identity: String,
     },
-    /// The name is that of a worker that has proven who it is, and the newcomer has not proven to be that.
+    /// The name belongs to a worker with a proven identity, which the newcomer has not proven.
     NotTheirs {
         /// The name.
         name: String,
-        /// Whom the worker of that name has proven to be.
+        /// The proven identity of the worker that has the name.
         owner: String,
-        /// Whom the newcomer has proven to be, if anybody.
+        /// The proven identity of the newcomer, if any.
         identity: Option<String>,
     },
-    /// The manager is not among those that may use this worker.
+    /// The manager is not among those that may [use this worker](crate::Worker::managers).
     NotAllowed {
-        /// Whom it has proven to be, if anybody.
+        /// The manager's proven identity, if any.
         identity: Option<String>,
     },
-    /// What the transport had proven of the peer holds no longer: its certificate has expired, or was revoked.
+    /// The peer's identity is no longer valid: its certificate has expired or was revoked.
     NoLongerProven {
-        /// What the transport says.
+        /// The transport's text.
         why: String,
     },
-    /// The identity or host has as much as one may have.
+    /// The identity or host has as many links as a single one may have.
     ShareTaken {
-        /// Which one.
+        /// The identity or host.
         peer: String,
-        /// The setting that says so.
+        /// The setting that limits it.
         limit: &'static str,
         /// Its value.
         max: usize,
     },
-    /// It had done nothing on this link, and there was no room for a worker of a peer that has less.
+    /// The worker had done nothing on this link and made room for a worker of a peer with fewer links.
     GaveWay,
-    /// A newer link of the same worker took its place.
+    /// A newer link of the same worker replaced it.
     Displaced,
-    /// The worker was removed, or asked to drain, and holds nothing any more.
+    /// The worker was removed, or asked to drain, and holds no task any more.
     Drained,
     /// The worker is being removed from the pool.
     Removed,
-    /// The pool or the worker stops.
+    /// The pool or the worker is stopping.
     Stopped,
-    /// The worker stopped before everything was done: after its `drain_timeout`, which is this.
+    /// The worker stopped before everything was done, after its `drain_timeout`, which was this.
     DrainTimeout(Duration),
 }
 

@@ -48,8 +48,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         Self { setup, is_seeded: seed.is_some() }
     }
 
-    /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
-    /// [`add`](Builder::add) does it with options, and returns the worker's id.
+    /// Adds a worker that the manager dials. The pool starts whether or not the worker can be reached.
+    /// To set options and get the worker's id, use [`add`](Builder::add).
     pub fn connect<C>(mut self, connect: C) -> Self
     where
         C: Connect,
@@ -60,8 +60,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Adds a worker that the manager dials, as [`connect`](Builder::connect) does, which is used as
-    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    /// Adds a worker that the manager dials, with options. Returns the worker's id, which identifies it in events
+    /// and in [`Pool::remove`].
     ///
     /// ```
     /// use chargehand::{Pool, WorkerOptions};
@@ -84,25 +84,25 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options)
     }
 
-    /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to
-    /// `window` tasks at once, with no socket between.
+    /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to `window` tasks
+    /// at once, without a socket in between.
     ///
-    /// It is under the rules of any other worker. A task that outlives its attempt's deadline, or is
-    /// cancelled, has its future dropped; a panic fails its task and nothing else; a pool that stops
-    /// waits for it. Call this again for further workers: events and figures name them `in-process 1`,
-    /// `in-process 2` and so on. [`in_flight`](Builder::in_flight) leaves `window` alone.
+    /// The same rules hold as for any other worker. If a task is cancelled or outlives its attempt's deadline, its
+    /// future is dropped. A panic fails its task and nothing else. A pool that is stopped waits for it. Call this
+    /// again to add more workers; events and figures name them `in-process 1`, `in-process 2` and so on.
+    /// [`in_flight`](Builder::in_flight) does not change `window`.
     ///
-    /// Nothing is encoded where types allow. A height of a range reaches a handler of `u64` as it
-    /// is, and an answer reaches a caller that asks for the handler's own type as it is; another
-    /// type is made of it by way of postcard. Only the request of a single call is always encoded.
+    /// Values are not encoded where their types match: the height of a range is passed to a handler of `u64` as it
+    /// is, and an answer is returned as it is to a caller that asks for the handler's own type. Other types are
+    /// converted through postcard. The request of a single call is always encoded.
     ///
-    /// The load goes to whoever has room, so beside a remote worker of the same window this one, which
-    /// answers at once, does most of the work.
+    /// Tasks go to the worker with the most room. An in-process worker answers at once, so beside a remote worker
+    /// with the same window it does most of the work.
     ///
-    /// A handler that blocks, or computes for long without an await, holds up the whole pool. Hand
-    /// such work to threads: by the runtime's own means in the handler (`spawn_blocking`, say), or
-    /// as a `Worker::blocking` that is reached through [`memory::pair`](crate::link::memory::pair). And a
-    /// handler that owns a handle of its own pool keeps that from ending by itself: stop it then.
+    /// A handler that blocks, or computes for a long time without an await, holds up the whole pool. Run such work
+    /// on threads: with the runtime's own means (`spawn_blocking`, for example), or with a `Worker::blocking` that
+    /// is connected through [`memory::pair`](crate::link::memory::pair). A handler that owns a handle of its own
+    /// pool keeps that pool alive: call [`Pool::stop`] to end it.
     ///
     /// ```
     /// # async fn f<T: chargehand::core::io::Timer>(
@@ -132,8 +132,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Adds a worker inside this process, as [`in_process`](Builder::in_process) does, which is used as
-    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    /// Adds a worker inside this process, as [`in_process`](Builder::in_process) does, with options. Returns the
+    /// worker's id, which identifies it in events and in [`Pool::remove`].
     pub fn add_in_process<F, Args>(&mut self, handler: F, options: WorkerOptions) -> WorkerId
     where
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
@@ -147,10 +147,12 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         id_at_start(self.setup.workers.len() - 1)
     }
 
-    /// Adds a listener for workers that dial in. A worker is known by its name: a newer link of the
-    /// same process (by its token) takes the older one's place at once, one of another process only
-    /// where the older one is silent for 2 s, or for `heartbeat_timeout` where that is less. Otherwise
-    /// the newcomer is sent away.
+    /// Adds a listener for workers that dial in.
+    ///
+    /// Workers are identified by their names. A new link with the same name and the same token, which is that of the
+    /// same process, replaces the older link at once. A new link with the same name but another token replaces the
+    /// older one only if that has been silent for 2 s, or for `heartbeat_timeout` if that is shorter; otherwise the
+    /// newcomer is turned away.
     pub fn accept<L>(mut self, listen: L) -> Self
     where
         L: Listen,
@@ -160,8 +162,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Changes the scheduler's policies: attempts, deadlines, heartbeats, backoff, retries. Each is
-    /// documented at [`Config`].
+    /// Changes the scheduler's policies: attempts, deadlines, heartbeats, backoff, retries. Each is documented at
+    /// [`Config`].
     ///
     /// ```
     /// # use std::time::Duration;
@@ -181,55 +183,53 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets the seed of the backoff's jitter, which is [`Config::seed`]; the token that tells workers one
-    /// run of this manager from the next is made of it. Default: drawn at random where there is the
-    /// feature `std`; without it [`build`](Builder::build) fails if none is given.
+    /// Sets [`Config::seed`], which the jitter of the backoff is drawn from. The token that tells workers one run
+    /// of this manager from the next is derived from it. Default: random with the feature `std`; without it,
+    /// [`build`](Builder::build) fails if no seed is set.
     ///
-    /// So give another one at every start, from a source of random numbers or a count of the starts; the
-    /// same one again in a test that is to run the same way again. A worker that goes on without a link
-    /// ([`Config::grace`]) takes a manager that was started again with its last seed for the same process, and
-    /// offers it answers to what that one asked: where this is noticed, the link is ended.
+    /// Use a different seed at every start, from a random source or a boot counter. Use the same seed in a test that
+    /// is to repeat a run. After a restart with the same seed, workers that keep running without a link
+    /// ([`Config::grace`]) take the new manager for the old one and offer it answers to the old one's requests; if
+    /// that is detected, the link is ended.
     pub fn seed(mut self, seed: u64) -> Self {
         self.setup.config.seed = seed;
         self.is_seeded = true;
         self
     }
 
-    /// Sets the name that workers see. At most 64 bytes and no control character; default
-    /// `manager`.
+    /// Sets the name that workers see. At most 64 bytes without control characters; default `manager`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.setup.limits.name = name.into().into();
         self
     }
 
-    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
-    /// types. Up to 64 bytes; default none.
+    /// Sets a tag for the types of requests and answers: a name and version such as `blocks/3`, or a hash of the
+    /// types. At most 64 bytes; default none.
     ///
-    /// A worker that has [another one](crate::Worker::schema) is refused as it connects, and both sides are
-    /// told both; so a worker that was left behind by an upgrade fails no task. One that has none is
-    /// taken. Workers of the Go package have none.
+    /// A worker with a [different tag](crate::Worker::schema) is refused when it connects, and both sides are told
+    /// both tags, so a worker that missed an upgrade does not fail tasks. A worker without a tag is accepted, and so
+    /// are workers of the Go package, which have none.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.setup.limits.schema = Some(schema.into().into());
         self
     }
 
-    /// Sets how many tasks the pool holds at once: waiting, under way and waiting to be tried
-    /// again. About 120 bytes each, set aside at the start. Default 16,384.
+    /// Sets how many tasks the pool holds at once: those that wait, are under way or rest before a retry. Each
+    /// takes about 120 bytes, which are allocated at the start. Default 16,384.
     pub fn tasks_max(mut self, count: u32) -> Self {
         self.setup.limits.tasks_max = count;
         self
     }
 
-    /// Adds a queue, or sets what is special about the one named `default`, which tasks wait in that name
-    /// none. [`Pool::queue`] finds it by its name, and [`TaskOptions::queue`](crate::TaskOptions::queue) puts
-    /// tasks into it. Up to 64 in all, and at most half of [`tasks_max`](Builder::tasks_max); a later call with
-    /// the same name takes the place of an earlier one. `docs/SCHEDULING.md` has the rules, and how to set it
-    /// up for some uses.
+    /// Adds a queue, or sets the options of the queue `default`, in which tasks wait that name none.
     ///
-    /// Each has a line of callers of its own, of [`queue_max`](Builder::queue_max) each, and its share of the
-    /// places for tasks is kept for it: half of [`tasks_max`](Builder::tasks_max) is kept so, as many for each,
-    /// and the other half is for whoever comes. So one that is paused, or that more is put into than its limits
-    /// let out, keeps no other one out.
+    /// Find it with [`Pool::queue`] and put tasks into it with [`TaskOptions::queue`](crate::TaskOptions::queue). A
+    /// pool can have 64 queues, and at most half as many as [`tasks_max`](Builder::tasks_max). Calling this again with
+    /// the same name replaces the options. `docs/SCHEDULING.md` has the rules and examples of setups.
+    ///
+    /// Each queue has its own line of waiting callers, of [`queue_max`](Builder::queue_max) each. Half of
+    /// [`tasks_max`](Builder::tasks_max) is divided evenly among the queues and reserved for them; the other half is
+    /// shared. So a queue that is paused or overloaded cannot block the others.
     ///
     /// ```
     /// use chargehand::{Class, Pool, QueueOptions, Rate};
@@ -248,195 +248,198 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    /// Sets how many workers the pool holds at once, whether reachable or not. Default 1024.
     ///
-    /// Where workers dial in and the process may not open as many connections as this and
-    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less what is open and what
-    /// the listener keeps for files), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered)
-    /// tells so if one of them was set, or by more than a half.
+    /// If workers dial in and the process may not open as many connections as this and
+    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less the files that are open and those that
+    /// the listener keeps free), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered) reports it if one
+    /// of them was set, or if they were lowered by more than half.
     pub fn workers_max(mut self, count: u32) -> Self {
         self.setup.limits.workers_max = count;
         self.setup.limits.is_set = true;
         self
     }
 
-    /// Sets how many submitted tasks may wait to get into the pool, before callers wait. Default
-    /// 1024.
+    /// Sets how many submitted tasks may wait to enter the pool before callers have to wait. Default 1024.
     pub fn queue_max(mut self, count: usize) -> Self {
         self.setup.limits.queue_max = count;
         self
     }
 
-    /// Sets how many heights of a range are under way at most, those included whose outcomes were not
-    /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
-    /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
-    /// the bytes. From 32 on, an eighth is kept for what a stream has taken and not returned. At least 1;
-    /// default [`tasks_max`](Builder::tasks_max), which is never too few.
+    /// Sets how far a range may run ahead: how many of its heights may be under way or have outcomes that were not
+    /// taken yet, in the order in which they come. At least 1; default [`tasks_max`](Builder::tasks_max), which is
+    /// never too few.
+    ///
+    /// Workers cannot raise it, so set it to at least twice what all workers hold at once, or they run out of work.
+    /// From 32 on, an eighth of it is reserved for outcomes that a stream has taken and not returned yet.
+    /// [`memory_max`](Builder::memory_max) bounds the bytes.
     pub fn ahead_max(mut self, count: usize) -> Self {
         self.setup.limits.ahead_max = Some(count);
         self
     }
 
-    /// Sets how many attempts each worker holds at once, instead of what it says itself (its
-    /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
-    /// at the price of an even load. [`WorkerOptions::window`] goes before it, for one worker.
+    /// Sets how many attempts each worker holds at once, instead of the worker's own concurrency. Attempts beyond
+    /// the concurrency wait at the worker: that raises the throughput of short tasks on long links, but spreads the
+    /// load less evenly. [`WorkerOptions::window`] overrides it for one worker.
     pub fn in_flight(mut self, count: u16) -> Self {
         self.setup.limits.in_flight = Some(Window::Fixed(count));
         self
     }
 
-    /// Sets how the worker is chosen that a task goes to. [`Choice::FirstAnswer`](chargehand_core::Choice) is worth
-    /// it where workers are unlike each other or tasks take milliseconds: a range with one of eight workers ten times
-    /// slower takes 1.1 times the ideal in place of 1.4 to 3. It costs some 1,000 instructions for each task, 40 %
-    /// of what a task that does nothing takes, so the default is `LeastLoaded`.
+    /// Sets how the worker for a task is chosen. Default `LeastLoaded`.
+    ///
+    /// [`Choice::FirstAnswer`](chargehand_core::Choice) pays off where workers differ in speed or tasks take
+    /// milliseconds: with one of eight workers ten times slower, a range takes 1.1 times the ideal instead of 1.4 to 3
+    /// times. It costs about 1,000 instructions per task, 40 % of what a task that does nothing takes.
     #[cfg(feature = "choice")]
     pub fn choice(mut self, choice: chargehand_core::Choice) -> Self {
         self.setup.config.choice = choice;
         self
     }
 
-    /// Has the pool find out how many attempts each worker is to hold at once: see [`Window::Auto`].
-    /// [`WorkerOptions::window`] goes before it, for one worker. A worker in the pool's own process has 1,
-    /// where that does not say more.
+    /// Lets the pool find out how many attempts each worker should hold at once: see [`Window::Auto`].
+    /// [`WorkerOptions::window`] overrides it for one worker. Workers in the pool's own process hold 1 unless that
+    /// sets more.
     #[cfg(feature = "choice")]
     pub fn auto_windows(mut self) -> Self {
         self.setup.limits.in_flight = Some(Window::Auto);
         self
     }
 
-    /// Sets the longest frame, in bytes, that is sent, and that workers are told they may send.
-    /// The transports' own limits hold as well. Default 16 MiB.
+    /// Sets the longest frame to send, in bytes, which is also the longest that workers are told they may send. The
+    /// limits of the transports hold as well. Default 16 MiB.
     pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
         self.setup.limits.frame_bytes_max = bytes;
         self
     }
 
-    /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
-    /// somebody takes them, and messages of workers that are arriving. At least five times
-    /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
+    /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until they are taken, and
+    /// incoming messages of workers. At least five times [`frame_bytes_max`](Builder::frame_bytes_max); default
+    /// 256 MiB, or that minimum if it is more.
     ///
-    /// No worker and no number of them makes it more. A message is held against what is left as soon as
-    /// its length is known, and waits in the transport where there is too little: TCP and WebSocket then
-    /// make the worker wait, which is not taken for silent or late meanwhile. Long ones leave room for
-    /// short ones, and one at a time goes on whatever is held, so none waits for ever. A range asks for
-    /// no more heights while its outcomes that nobody has taken, with those expected, are more than what
-    /// it leaves to others: half of all if it is alone. Calls and other ranges go on beside it. Where
-    /// answers are much longer than those before, so that there is no room for them beside what is not
-    /// taken, they are dropped, and their heights asked for again once there is: a handler may see such
-    /// a height twice. In the same way callers wait while requests, or outcomes of calls that nobody
-    /// takes, are half of all.
+    /// No number of workers can exceed it:
     ///
-    /// Not counted are what handlers in this process return, bodies of up to 1 KiB (of which
-    /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and
-    /// [`ahead_max`](Builder::ahead_max) say how many there are), and what a transport buffers for each
-    /// link: with TCP and WebSocket 4 KiB of what comes, and what is leaving.
-    /// Where a transport cannot hold a message back (the serial one, whose messages are short), it
-    /// counts once it has come.
+    /// - **Incoming messages.** As soon as its length is known, a message is checked against what is left. If it does
+    ///   not fit it waits in the transport: TCP and WebSocket then slow the worker down, which is not taken for
+    ///   silence or lateness. Long messages leave room for short ones, and one at a time always proceeds, so none
+    ///   waits forever. A transport that cannot hold a message back (the serial one, whose messages are short) counts
+    ///   it once it has arrived.
+    /// - **Ranges.** A range asks for no more heights while its untaken outcomes, and those expected, exceed its
+    ///   share: half of everything if it is alone. Calls and other ranges go on. If answers turn out to be much longer
+    ///   than earlier ones and do not fit, they are dropped and their heights are done again once there is room, so a
+    ///   handler may see such a height twice.
+    /// - **Calls.** Callers wait while requests, or untaken outcomes of calls, fill half of it.
+    ///
+    /// Not counted are the return values of handlers in this process; bodies of up to 1 KiB, whose number
+    /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and [`ahead_max`](Builder::ahead_max)
+    /// bound; and the buffers of the transports: with TCP and WebSocket 4 KiB of input per link, and what is being
+    /// sent.
     pub fn memory_max(mut self, bytes: usize) -> Self {
         self.setup.limits.memory_max = Some(bytes);
         self
     }
 
-    /// Sets how deep and how large answers may become as they are decoded, and requests of
-    /// [in-process](Builder::in_process) workers. An answer that would pass a limit is
-    /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
+    /// Sets how deep and how large decoded answers may become, and decoded requests of
+    /// [in-process](Builder::in_process) workers. An answer that would exceed a limit is
+    /// [`TaskError::Answer`](crate::TaskError::Answer), whose text names the limit. Default
     /// [`DecodeLimits::new`](crate::DecodeLimits::new).
     pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
         self.setup.limits.decode = limits;
         self
     }
 
-    /// Sets how many bytes of a long message must come or leave in each second so that its link is only
-    /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
-    /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
-    /// byte for enough. A serial line has a lower rate of its own, which holds there. Default 1024, which
-    /// is 1 KiB/s.
+    /// Sets how fast a long message must be transferred, in bytes per second, for its link to count as slow rather
+    /// than dead: then it is neither silent nor late with its answers. Default 1024 (1 KiB/s); with 0, any byte is
+    /// enough.
+    ///
+    /// A link that was faster than this may pause for ten seconds. Transports that do not report their progress are
+    /// judged by whole messages. A serial line has a lower minimum of its own.
     pub fn progress_rate_min(mut self, bytes_per_second: u32) -> Self {
         self.setup.limits.progress_rate_min = bytes_per_second;
         self
     }
 
-    /// Sets how many incoming connections may be in their handshake at once. A further one takes
-    /// the place of the oldest from the host that has most, so that slow strangers cannot keep good workers
-    /// out; of those that have proven an identity only where there are no others. Default 128. While there are
-    /// as many, each that comes costs a look at all.
+    /// Sets how many incoming connections may be in their handshake at once. Default 128.
+    ///
+    /// A further connection replaces the oldest one of the host that has the most, so slow strangers cannot keep good
+    /// workers out. Connections with a proven identity are replaced only if there are no others. While the limit is
+    /// reached, each new connection costs time proportional to it.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
         self.setup.limits.is_set = true;
         self
     }
 
-    /// Sets how many workers of one identity may be connected at once, where their transport proves one: so
-    /// a member's file that leaks does not take all of [`workers_max`](Builder::workers_max). At least 1;
-    /// default 64. One more is told that there is no room, and which limit says so.
+    /// Sets how many workers with the same identity may be connected at once, on transports that prove one. So a
+    /// leaked member file cannot take all of [`workers_max`](Builder::workers_max). At least 1; default 64. A further
+    /// worker is turned away, and told which limit was reached.
     pub fn links_per_identity(mut self, count: usize) -> Self {
         self.setup.limits.links_per_identity = count;
         self
     }
 
-    /// Sets how many workers from one host (by IP address) may be connected at once, of those that have
-    /// proven no identity. At least 1; default half of [`workers_max`](Builder::workers_max), and for
-    /// loopback addresses, behind which is any process of this machine, no limit unless one is set.
+    /// Sets how many workers without a proven identity may be connected at once from one host (IP address). At
+    /// least 1; default half of [`workers_max`](Builder::workers_max), and no limit for loopback addresses unless one is
+    /// set, since any process of this machine may be behind those.
     ///
-    /// Workers behind one router or proxy are of one host: raise it for them, or have them prove who they
-    /// are. A pool that is full goes further: a newcomer from a host, or of an identity, that has fewer takes
-    /// the place of a worker that has done nothing on its link, of the host that has most; and one with an
-    /// identity that of any stranger.
+    /// Workers behind one router or proxy count as one host: raise the limit for them, or have them prove their
+    /// identities. When the pool is full, a newcomer from a host or identity with fewer links replaces a worker of the
+    /// host with the most that has done nothing on its link; and a newcomer with an identity replaces any such worker
+    /// without one.
     pub fn links_per_host(mut self, count: usize) -> Self {
         self.setup.limits.links_per_host = Some(count);
         self
     }
 
-    /// Sets how many connections of one identity may be in their handshake at once, once it is proven. A
-    /// further one takes the place of the oldest of them. At least 1; default 64.
+    /// Sets how many connections with the same proven identity may be in their handshake at once. A further one
+    /// replaces the oldest of them. At least 1; default 64.
     pub fn handshakes_per_identity(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_per_identity = count;
         self
     }
 
-    /// Sets how many connections from one host (by IP address) may be in their handshake at once, as long as
-    /// they have proven no identity. A further one takes the place of the oldest of them. At least 1;
-    /// default half of [`handshakes_max`](Builder::handshakes_max), and no limit of their own for loopback
-    /// addresses unless one is set.
+    /// Sets how many connections without a proven identity may be in their handshake at once from one host (IP
+    /// address). A further one replaces the oldest of them. At least 1; default half of
+    /// [`handshakes_max`](Builder::handshakes_max), and no limit for loopback addresses unless one is set.
     pub fn handshakes_per_host(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_per_host = Some(count);
         self
     }
 
-    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket to and from
-    /// other hosts, where whoever reaches a listener is a worker, and whoever is in between reads and
-    /// writes what they like. For networks that are trusted themselves. Default: [`build`](Builder::build)
-    /// and [`Pool::add`] fail instead, as [`Exposure`](crate::core::io::Exposure) has it.
+    /// Allows unprotected links to other hosts: plain TCP and WebSocket. Anyone who reaches a listener can then be a
+    /// worker, and anyone on the path can read and change everything. For networks that are trusted as a whole.
+    /// Default: [`build`](Builder::build) and [`Pool::add`] fail instead; [`Exposure`](crate::core::io::Exposure)
+    /// defines which links count as unprotected.
     pub fn insecure(mut self) -> Self {
         self.setup.limits.is_insecure = true;
         self
     }
 
-    /// Sets how long [`Pool::stop`] waits for the tasks that it has. Default 30 s.
+    /// Sets how long [`Pool::stop`] waits for tasks to end. Default 30 s.
     pub fn drain_timeout(mut self, span: Duration) -> Self {
         self.setup.limits.drain_timeout = span;
         self
     }
 
-    /// Sets what calls that go to workers of the Go `worker` package have for a height. Default
+    /// Sets the type that calls to workers of the Go package `worker` use for a height. Default
     /// [`Unsigned`](crate::JsonHeights::Unsigned): a `u64` of at most 2^63 - 1.
     ///
-    /// Such a worker answers success or the text of an error, so a call's answer is `()`. What is
-    /// no such height fails there with a text that says so.
+    /// Such workers answer with success or the text of an error, so the answer of a call is `()`. A request that is
+    /// not such a height fails with a text that says so.
     #[cfg(feature = "json")]
     pub fn json_heights(mut self, heights: crate::JsonHeights) -> Self {
         self.setup.limits.json_heights = heights;
         self
     }
 
-    /// Has all that the pool's scheduler is told written down, with what it does: a record for
-    /// [`Replay`](crate::record::Replay). Default: nothing is written.
+    /// Writes a record of all calls to the pool's scheduler, and of what it does, for [`Replay`](crate::record::Replay).
+    /// Default: nothing is written.
     ///
-    /// It takes a line of some 100 bytes for each call of the scheduler, some six of them for a task that is
-    /// answered at once, as the driver is polled: so give it something that does not block for long and has a
-    /// buffer, such as a `BufWriter` of a file. How much there may be of it is up to `output`: where that
-    /// returns an error the record breaks off, and the pool goes on. It ends, and is flushed, as the driver is
-    /// dropped. For a pool that is busy or goes on for long take [`flight_recorder`](Builder::flight_recorder).
+    /// The driver writes about 100 bytes per call to the scheduler, and makes about six such calls for a task that is
+    /// answered at once. It writes while it is polled, so use a buffered writer that does not block for long, such as a
+    /// `BufWriter` of a file. `output` decides how much it accepts: once it returns an error the record ends there, and
+    /// the pool goes on. The record is flushed when the driver is dropped. For a busy or long-running pool use
+    /// [`flight_recorder`](Builder::flight_recorder).
     #[cfg(feature = "record")]
     pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
         let output = alloc::boxed::Box::new(output);
@@ -444,9 +447,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Has the latest calls of the pool's scheduler in a file of a fixed size, with what it decided: for
-    /// [`Replay`](crate::record::Replay) after something odd. Default: nothing is written. Takes the place of
-    /// [`record`](Builder::record).
+    /// Keeps the latest calls to the pool's scheduler in a file of a fixed size, for [`Replay`](crate::record::Replay)
+    /// after something odd has happened. Default: nothing is written. Replaces [`record`](Builder::record).
     ///
     /// ```no_run
     /// # use chargehand::tokio::Tokio;
@@ -458,19 +460,18 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// There are some six calls for a task that is answered at once, of 20 bytes or less, and never a request, an
-    /// answer, a name or an address. A thread of its own writes them every 20 ms, and nothing is forced to the disk: what
-    /// a process that is killed had not written is lost, and with the machine what the system had not. A disk that is
-    /// slower than the pool loses calls, and one that is full ends the record, with
-    /// [`PoolEvent::Unrecorded`](crate::PoolEvent); the pool goes on.
+    /// A task that is answered at once takes about 60 bytes. Requests, answers, names and addresses are never written. A
+    /// thread of its own writes every 20 ms and does not sync: a killed process loses what it had not written yet, a
+    /// crashed machine also what the operating system had not. If the disk is slower than the pool, calls are left out; if
+    /// it is full, the record ends with [`PoolEvent::Unrecorded`](crate::PoolEvent). The pool goes on in either case.
     #[cfg(feature = "record")]
     pub fn flight_recorder(mut self, recorder: crate::record::FlightRecorder) -> Self {
         self.setup.record = Some(crate::record::Output::Flight(recorder));
         self
     }
 
-    /// Has the trace that a task belongs to go along with it, to workers that [take](crate::Worker::propagate) it: see
-    /// [`traces`](crate::traces). Default: it ends here.
+    /// Sends the trace context of each task along with its request, to workers that
+    /// [accept](crate::Worker::propagate) it: see [`traces`](crate::traces). Default: traces end at the pool.
     #[cfg(feature = "tracing")]
     pub fn propagate(mut self, propagate: impl crate::traces::Propagate + 'static) -> Self {
         let propagator = crate::traces::Propagator(alloc::sync::Arc::new(propagate));
@@ -484,12 +485,12 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         &self.setup.limits.name
     }
 
-    /// Makes the pool: a handle, and the future that does all the work. Nothing happens until the
-    /// [`Driver`] is polled: spawn it, select on it or block on it.
+    /// Makes the pool: a handle, and the future that does all the work. Nothing happens until the [`Driver`] is
+    /// polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range, says that a seed is to be
-    /// given, or names what leaves the machine with nothing to protect it, and what to do about it.
+    /// Returns [`BuildError`], which says what to do, if a limit is out of its range, no seed is set where one is
+    /// needed, or a link to another host is unprotected.
     pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         if !self.is_seeded {
             return Err(BuildError::no_seed());
@@ -541,5 +542,14 @@ mod tests {
         assert_eq!(driver.config().seed, 7);
         assert_eq!(driver.token(), same.token());
         assert_ne!(driver.token(), other.token());
+    }
+
+    #[test]
+    fn a_pool_has_no_name_that_shows_as_another() {
+        for (name, is_good) in [("w1\u{200b}", false), ("\u{202e}1w", false), ("עובד", true)] {
+            let built = unseeded().seed(7).name(name).build();
+            let text = built.err().map_or_else(String::new, |error| error.to_string());
+            assert_eq!(text.contains("that turns others"), !is_good, "{text}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::NO_WINDOW;
 use crate::limits::{FRAMES_MIN, Limits};
 use crate::link::erased::{AnyConnector, AnyListener, Kind, Reach};
 use crate::link::exposure;
+use crate::link::identity::check_shown;
 use crate::options::Window;
 use crate::seed::NO_SEED;
 
@@ -62,6 +63,10 @@ pub(super) fn check<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
         }
     }
     check_name(&limits.name).map_err(|error| BuildError(error.to_string()))?;
+    if check_shown(&limits.name).is_err() {
+        let why = "name must have no character that nobody sees or that turns others";
+        return Err(BuildError(why.to_owned()));
+    }
     if let Some(schema) = &limits.schema {
         check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
     }

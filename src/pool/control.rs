@@ -26,12 +26,12 @@ use crate::options::{Queue, WorkerOptions};
 use crate::stats::PoolStats;
 
 impl<K: Kind> Pool<K> {
-    /// Adds a worker that the manager dials, at once, and returns its id. It is used as `options` say, of
-    /// which [`WorkerOptions::new`] says nothing.
+    /// Adds a worker, which the manager dials at once, and returns its id. [`WorkerOptions::new`] leaves everything
+    /// at the pool's defaults.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
-    /// [`WorkerError::NoWindow`] if it is given a window of 0.
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and [`WorkerError::NoWindow`] if the
+    /// window in `options` is 0.
     pub async fn add<C>(&self, connect: C, options: WorkerOptions) -> Result<WorkerId, WorkerError>
     where
         C: Connect,
@@ -69,8 +69,8 @@ impl<K: Kind> Pool<K> {
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
-    /// Removes a worker: it gets nothing more, finishes what it holds, and is gone when this
-    /// completes. Dropping the future does not stop that.
+    /// Removes a worker: it gets no new task, finishes those that it holds, and has left when this completes.
+    /// Dropping the future does not stop the removal.
     ///
     /// # Errors
     /// Returns [`WorkerError::Unknown`] if there is no such worker, or it is being removed already.
@@ -82,13 +82,13 @@ impl<K: Kind> Pool<K> {
     /// Completes once no task is queued or under way, and every callback of
     /// [`submit_then`](Pool::submit_then) has returned.
     ///
-    /// A range is under way until its last outcome, and so is a map of an iterator: one without an end
-    /// never lets its pool be idle, and neither does one whose stream nobody polls any more. A map of a
-    /// stream ([`from_stream`]) is not under way while that has nothing for it and every request had its
-    /// outcome, so this completes beside one that waits for ever.
+    /// A range or a map of an iterator is under way until its last outcome. So with an endless one, or one whose
+    /// stream is no longer polled, the pool is never idle. A map of a stream ([`from_stream`]) is not under way while
+    /// the stream has no request and every earlier request has its outcome, so this completes beside a stream that
+    /// waits forever.
     ///
-    /// Whoever awaits an outcome may not have run by then. [`all_taken`](Pool::all_taken) waits for
-    /// that, and callbacks are over.
+    /// Tasks of your runtime that await an outcome may not have run by then; [`all_taken`](Pool::all_taken) waits for
+    /// them. Callbacks have returned.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver ends first.
@@ -99,9 +99,9 @@ impl<K: Kind> Pool<K> {
     /// Completes once the pool is [idle](Pool::idle) and the outcome of every call and [`Task`] was
     /// taken: its future has returned it, or was dropped or detached.
     ///
-    /// So it waits for ever for a task that is kept and never awaited: do not await this where one is held
-    /// that is awaited later. What was taken may not be handled yet; where that matters use
-    /// [`submit_then`](Pool::submit_then). Of a range or a map the end of its stream tells the same.
+    /// So it waits forever for a [`Task`] that is kept and never awaited: do not await this while you hold one. An
+    /// outcome that was taken may not be handled yet; where that matters use [`submit_then`](Pool::submit_then). For
+    /// a range or a map, the end of its stream says the same.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool, requests: Vec<String>) -> Result<(), chargehand::Closed> {
@@ -121,12 +121,12 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Idle { taken: true, reply }).await
     }
 
-    /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
-    /// rest as [`TaskError::Aborted`], closes all links, and returns the final figures, with the
-    /// workers that were in the pool when it was stopped. Tasks that
-    /// still wait to get into the pool, because it holds `tasks_max` already, end as
-    /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
-    /// done, await [`idle`](Pool::idle) first.
+    /// Stops the pool and returns its final figures, with the workers that it had when it was stopped.
+    ///
+    /// The pool accepts no new task, waits up to `drain_timeout` for those it has, ends the rest as
+    /// [`TaskError::Aborted`], and closes all links. Tasks that still wait to enter the pool, because it holds
+    /// `tasks_max` already, end as [`TaskError::Stopping`]; detached tasks then end without notice. To finish
+    /// everything first, await [`idle`](Pool::idle).
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is dropped first, or had ended before.
@@ -134,7 +134,7 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Stop { within: None, reply }).await
     }
 
-    /// Stops the pool like [`stop`](Pool::stop), with `within` instead of `drain_timeout`.
+    /// Stops the pool like [`stop`](Pool::stop), but waits up to `within` instead of `drain_timeout`.
     ///
     /// # Errors
     /// As [`stop`](Pool::stop).
@@ -142,7 +142,7 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Stop { within: Some(within), reply }).await
     }
 
-    /// Returns the pool's tasks and workers, counted. Costs O(workers).
+    /// Returns figures about the pool's tasks, queues and workers. Costs O(workers).
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is gone.
@@ -150,10 +150,11 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Stats { reply }).await
     }
 
-    /// Returns the pool's figures with what it measures: times of tasks, failures by their text, how far ranges
-    /// are. The first call has it measure from then on, which costs some percent of the highest throughput;
-    /// each one costs O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time, a millisecond or so
-    /// with a thousand workers.
+    /// Returns the pool's figures with measurements: latencies, failures grouped by text, and the progress of ranges.
+    ///
+    /// The first call starts the measuring, which costs a few percent of the maximum throughput. Each call takes
+    /// O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time, about a millisecond with a thousand
+    /// workers.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::Closed> {
@@ -172,8 +173,8 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Measure { reply }).await
     }
 
-    /// Returns why tasks wait and workers get none, from the scheduler itself, once that has nothing left to do.
-    /// Costs O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time: a millisecond or so.
+    /// Returns why tasks wait and workers get none, as the scheduler decides it, once it has nothing left to do.
+    /// Takes O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time, about a millisecond.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::Closed> {
@@ -189,8 +190,8 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Explain(Question::Pool(reply))).await
     }
 
-    /// Returns what a task does now and why, for each task that is found: several, where several ranges have a
-    /// height; none, where none has it. Costs as much as [`explain`](Self::explain).
+    /// Returns what a task is doing now and why, for each task that matches: several if several ranges contain the
+    /// height, none if none does. Costs as much as [`explain`](Self::explain).
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is gone.
@@ -202,10 +203,10 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Explain(Question::Task(task, reply))).await
     }
 
-    /// Stops a queue: none of its tasks is sent until it is [resumed](Pool::resume), be they new or tried
-    /// again. Those that workers hold go on, and new ones are queued as far as there is room.
+    /// Pauses a queue: none of its tasks is sent until it is [resumed](Pool::resume), including retries. Tasks that
+    /// workers hold go on, and new tasks are queued as long as there is room.
     ///
-    /// [`idle`](Pool::idle) waits for what waits in it, and [`stop`](Pool::stop) up to its deadline.
+    /// [`idle`](Pool::idle) waits for the tasks of a paused queue, and [`stop`](Pool::stop) does up to its deadline.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is gone.
@@ -216,7 +217,7 @@ impl<K: Kind> Pool<K> {
         self.set_paused(queue, true).await
     }
 
-    /// Lets a queue go on that was [stopped](Pool::pause), or that began [so](QueueOptions::paused).
+    /// Resumes a queue that was [paused](Pool::pause), or that [started paused](QueueOptions::paused).
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is gone.

@@ -47,34 +47,34 @@ pub use self::{
 /// How many events a stream of them holds before it drops some.
 const EVENTS_MAX: usize = 1024;
 
-/// A manager's set of workers: gives tasks out and gets their outcomes.
+/// A manager's set of workers: hands out tasks and collects their outcomes.
 ///
-/// Made with its [`Driver`](crate::Driver) by [`Pool::builder`]. A cheap handle: clone it freely.
-/// When the last handle, [`Task`] and [`Outcomes`] are dropped, the driver drains and ends.
+/// Made with its [`Driver`](crate::Driver) by [`Pool::builder`]. It is a cheap handle: clone it freely. When the last
+/// handle, [`Task`] and [`Outcomes`] are dropped, the driver drains and ends.
 pub struct Pool<K: Kind = Threaded> {
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
     queues: QueueNames,
-    /// How tasks are done, where not as the pool says.
+    /// Options of tasks that differ from the pool's defaults.
     options: Option<Arc<TaskOptions>>,
 }
 
 impl Pool<Threaded> {
-    /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
+    /// Starts to build a pool on a runtime's clock. Its driver is `Send` if the timer is.
     pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
         Builder::new(timer)
     }
 
-    /// Starts a pool whose transports need not be `Send`; nor is its driver.
+    /// Starts to build a pool whose transports need not be `Send`. Its driver is not `Send` either.
     pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
         Builder::new(timer)
     }
 }
 
 impl<K: Kind> Pool<K> {
-    /// Returns a handle of the same pool whose calls, tasks, maps and ranges are done as these options say,
-    /// instead of as this one's. An example is at [`TaskOptions`].
+    /// Returns a handle of the same pool that uses these options for its calls, tasks, maps and ranges, instead of
+    /// the options of this handle. See the example at [`TaskOptions`].
     ///
     /// # Panics
     /// If the options name a queue of another pool.
@@ -85,10 +85,10 @@ impl<K: Kind> Pool<K> {
         Self { options: Some(Arc::new(options)), ..self.clone() }
     }
 
-    /// Returns a handle of the same pool whose calls, tasks, maps and ranges belong to a new span, `submit`, within the
-    /// one that is current: each of their attempts is a span in it, and so is the handler that runs, also at a worker
-    /// elsewhere. See [`traces`](crate::traces). The span ends once the handle is dropped and its tasks are over, so
-    /// make one for each request of yours:
+    /// Returns a handle of the same pool that traces its calls, tasks, maps and ranges: they belong to a new span
+    /// `submit` within the current span. Each attempt is a span in it, and so is the handler, also at a worker
+    /// elsewhere. See [`traces`](crate::traces). The span ends when the handle is dropped and its tasks are over, so
+    /// make one for each of your requests:
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
@@ -96,7 +96,7 @@ impl<K: Kind> Pool<K> {
     /// # Ok(()) }
     /// ```
     ///
-    /// A task that is done so costs some microseconds, others nothing.
+    /// Tracing costs a few microseconds per traced task, and nothing for others.
     #[cfg(feature = "tracing")]
     #[must_use]
     pub fn traced(&self) -> Self {
@@ -105,10 +105,10 @@ impl<K: Kind> Pool<K> {
         self.with(options)
     }
 
-    /// Returns a queue by its name: one that [`Builder::queue`] was told of, or `default`.
+    /// Returns a queue by its name: one that was added with [`Builder::queue`], or `default`.
     ///
     /// # Errors
-    /// Returns [`QueueError`], which names the queues there are, if there is none of that name.
+    /// Returns [`QueueError`], which lists the existing queues, if there is no queue of that name.
     pub fn queue(&self, name: &str) -> Result<Queue, QueueError> {
         Queue::find(name, &self.queues).ok_or_else(|| QueueError {
             name: name.to_owned(),
@@ -116,19 +116,19 @@ impl<K: Kind> Pool<K> {
         })
     }
 
-    /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
-    /// [in-process](Builder::in_process) worker is not, where it is of the type asked for.
+    /// Returns a worker's answer to `request`. Both are encoded with postcard, except the answer of an
+    /// [in-process](Builder::in_process) worker that already has the type asked for.
     ///
-    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task. A task
-    /// waits for as long as no worker has room, for ever in a pool that nobody joins: bound the wait
-    /// with a timeout of your runtime's where that matters.
+    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task. A task waits as long
+    /// as no worker has room, in a pool without workers forever. To bound the wait, use a timeout of your runtime, or
+    /// a [deadline](crate::TaskOptions::deadline), which counts from when the task is queued.
     ///
-    /// Postcard's encoding does not say of which type it is, so give numbers their type:
-    /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
-    /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
+    /// Postcard does not record types, so give numbers their type: `call(&300_u64)`. A bare `call(&300)` sends an
+    /// `i32`, which a handler of `u64` reads as 600. If the bytes cannot be decoded as the handler's type at all, the
+    /// call ends as [`TaskError::Failed`].
     ///
-    /// Where the types are given, the answer's comes first, here and in [`submit`](Pool::submit),
-    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map), and the request's may be left out:
+    /// If you name the types, the answer comes first, here and in [`submit`](Pool::submit),
+    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map). The type of the request can be inferred:
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
@@ -140,33 +140,31 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Types
     ///
-    /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
-    /// An answer, and a request at its worker, is refused as the task's own error where
+    /// Decoding is bounded for every type, so that a peer cannot make this process allocate far more than it sends.
+    /// An answer, and a request at its worker, is refused with an error of the task if
     ///
-    /// - it nests deeper than 128 options, enums, sequences and maps in each other. Each level counts
-    ///   512 bytes and each value in a `Box` or a collection twice its size (32 KiB at most) of 64 KiB in
-    ///   all, so large ones nest less deep. That is safe on a stack of 512 KiB in a debug build;
-    /// - it would take more than 256 KiB and 32 bytes for each of its bytes in memory, reckoned from the
-    ///   sizes of its elements. So a `Vec<Option<T>>` with a `T` of some hundred bytes, most of which are
-    ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
-    ///   each.
+    /// - it nests deeper than 128 options, enums, sequences and maps. Each level counts 512 bytes, and each value in
+    ///   a `Box` or a collection twice its size (at most 32 KiB), of 64 KiB in total, so large values nest less
+    ///   deeply. That is safe on a stack of 512 KiB in a debug build;
+    /// - it would take more than 256 KiB plus 32 bytes of memory for each of its encoded bytes, computed from the
+    ///   sizes of its elements. So a `Vec<Option<T>>` whose `T` has a few hundred bytes, with mostly `None`, can
+    ///   have a thousand elements but not millions. A `Vec<()>` counts one byte per element.
     ///
-    /// These are the defaults: [`Builder::decode_limits`] sets others, and
-    /// [`Worker::decode_limits`](crate::Worker::decode_limits) for requests. Or choose a flatter type, smaller
-    /// elements (a `Box` in an option, pairs in place of it), or take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
-    /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
-    /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
-    /// small boxes, and what a `Deserialize` written by hand takes by itself.
+    /// [`Builder::decode_limits`] changes these defaults, and [`Worker::decode_limits`](crate::Worker::decode_limits)
+    /// those for requests. Alternatively choose a flatter type or smaller elements (a `Box` inside the option, or
+    /// pairs), or ask for bytes ([`call_raw`](Pool::call_raw), or `Vec<u8>` as the answer) and decode them yourself.
+    /// The types do not show, so the limits do not count, the spare capacity of collections (up to twice their
+    /// elements, and up to eleven entries per `BTreeSet` or `BTreeMap`), the allocator's overhead for small boxes, and
+    /// what a hand-written `Deserialize` allocates.
     ///
-    /// Bytes as a request or an answer cost a copy: a `Vec<u8>`, a `Box<[u8]>`, a slice, a `String`. In
-    /// a struct they are encoded and decoded an element at a time, 64 KiB in a tenth of a millisecond,
-    /// unless the field has `#[serde(with = "serde_bytes")]` of the crate `serde_bytes`. The encoding is
-    /// the same either way, so one end may have it alone.
+    /// A request or an answer that is bytes (`Vec<u8>`, `Box<[u8]>`, a slice, `String`) costs one copy. Byte fields of
+    /// a struct are encoded and decoded element by element, 64 KiB in a tenth of a millisecond, unless they are marked
+    /// `#[serde(with = "serde_bytes")]` (crate `serde_bytes`). The encoding is the same, so one side may do this alone.
     ///
-    /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
-    /// of yours should not block. One that is of another type is tried on another worker, whose
-    /// answer shows whether the first is broken, and then suspended, or whether manager and workers
-    /// disagree on the type: [`TaskError::Answer`].
+    /// The driver decodes each answer as `A` before it counts, within its own future, so a `Deserialize` of yours
+    /// should not block. If an answer is of another type, the task is tried on another worker. That shows whether the
+    /// first worker is broken, which is then suspended, or whether manager and workers disagree on the type, which is
+    /// [`TaskError::Answer`].
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
@@ -185,10 +183,10 @@ impl<K: Kind> Pool<K> {
         }
     }
 
-    /// Returns a worker's answer to `request`, both as they are.
+    /// Returns a worker's answer to `request`, without encoding either.
     ///
     /// # Errors
-    /// As [`call`](Pool::call), without the encoding.
+    /// As [`call`](Pool::call), except for those of the encoding.
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
         let mut calling = self.calling(Check::RAW);
@@ -236,18 +234,18 @@ impl<K: Kind> Pool<K> {
         }
     }
 
-    /// Queues `request`, waiting for room, and has `then` called with the outcome, whatever it is.
+    /// Queues `request`, waiting for room, and calls `then` with the outcome, whatever it is.
     ///
-    /// The callback runs within the [`Driver`](crate::Driver), at the end of the poll in which the
-    /// outcome came, when all links have been served. Until it returns its task is not over:
-    /// [`idle`](Pool::idle) and [`stop`](Pool::stop) wait for it, so after them every outcome was
-    /// *handled*. No two run at the same time, and the driver does nothing else meanwhile: let it count,
-    /// keep, send to a channel or spawn, and where it has to compute or block, [`submit`](Pool::submit)
-    /// and await the task in one of your own instead. With `std`, a panic in it ends nothing else, and is
-    /// told as [`PoolEvent::CallbackPanicked`](crate::PoolEvent::CallbackPanicked).
+    /// The callback runs within the [`Driver`](crate::Driver), at the end of the poll in which the outcome came, after
+    /// all links were served. A task is not over until its callback has returned: [`idle`](Pool::idle) and
+    /// [`stop`](Pool::stop) wait for it, so after them every outcome was *handled*. Callbacks run one at a time, and
+    /// the driver does nothing else meanwhile. Let them count, store, send to a channel or spawn; if the outcome needs
+    /// computing or blocking, [`submit`](Pool::submit) the task and await it in a task of your own. With `std`, a panic
+    /// in a callback is contained and reported as
+    /// [`PoolEvent::CallbackPanicked`](crate::PoolEvent::CallbackPanicked).
     ///
-    /// Where the driver is dropped, its drop calls with [`TaskError::Closed`]. Dropping this future before
-    /// it completes queues nothing, and calls nothing.
+    /// If the driver is dropped, the callback is called with [`TaskError::Closed`]. Dropping this future before it
+    /// completes queues nothing, and the callback is not called.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -268,7 +266,7 @@ impl<K: Kind> Pool<K> {
     /// ```
     ///
     /// # Errors
-    /// As [`submit`](Pool::submit). Nothing was queued then, and nothing is called.
+    /// As [`submit`](Pool::submit). The request was not queued then, and the callback is not called.
     pub async fn submit_then<A, Q>(
         &self,
         request: &Q,
@@ -286,15 +284,15 @@ impl<K: Kind> Pool<K> {
         poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
     }
 
-    /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
-    /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
+    /// Returns a stream of the pool's events from now on. It buffers at most 1024 of them; if they are not read in
+    /// time, later ones are dropped and counted in [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {
         self.listen(false)
     }
 
-    /// Returns a stream as [`events`](Pool::events) does, which also has
-    /// [`PoolEvent::Started`](crate::PoolEvent::Started) for each task that a worker takes from now on. So it
-    /// has to be read as fast as tasks are sent. Costs an event for each task as long as it is there.
+    /// Returns a stream like [`events`](Pool::events) that also has [`PoolEvent::Started`](crate::PoolEvent::Started)
+    /// for each task that is given to a worker, and [`PoolEvent::Progress`](crate::PoolEvent::Progress). It must be
+    /// read as fast as tasks are sent, and costs an event per task as long as it exists.
     pub fn all_events(&self) -> Events {
         self.listen(true)
     }

@@ -22,15 +22,14 @@ use crate::options::TaskOptions;
 use crate::payload::{Body, Check};
 
 impl<K: Kind> Pool<K> {
-    /// Returns a stream of every height of a range with its outcome. The request is the height as a
-    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure.
+    /// Returns a stream of every height of a range with its outcome. The request is the height, encoded as a postcard
+    /// `u64`. [`Outcomes`] has options such as returning outcomes in order or stopping at a failure.
     ///
-    /// A height whose handler failed is tried once more, elsewhere if another worker serves:
-    /// [`TaskOptions::retries`] changes that. Answers are bounded as those of [`call`](Pool::call).
+    /// A height whose handler failed is retried once, on another worker if one serves; [`TaskOptions::retries`]
+    /// changes that. Answers are bounded like those of [`call`](Pool::call).
     ///
-    /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
-    /// not done is, what failed the last time included. The range starts when the stream is first
-    /// polled.
+    /// Takes a range such as `1..=20_000_000`, or a ledger in which some heights are done already: then the others
+    /// are done, including those that failed before. The range starts when the stream is first polled.
     pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
     where
         A: DeserializeOwned + Send + 'static,
@@ -38,9 +37,8 @@ impl<K: Kind> Pool<K> {
         self.ranged(heights.into(), Check::of::<A>())
     }
 
-    /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
-    /// Go package `worker` have them. The request is the height as a postcard `i64`, so handlers
-    /// take that type.
+    /// Returns a stream like [`process`](Pool::process), of heights of type `i64`, which peers of the Go package
+    /// `worker` use. The request is the height, encoded as a postcard `i64`, so handlers take that type.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) {
@@ -58,17 +56,15 @@ impl<K: Kind> Pool<K> {
         self.ranged(heights.into(), Check::of::<A>())
     }
 
-    /// Returns a stream of every request with its outcome: of whatever can be iterated over, or of a stream
-    /// by way of [`from_stream`]. It has the options of a range, and is a range otherwise:
-    /// [`process`](Pool::process) is the case of heights.
+    /// Returns a stream of every request with its outcome. Takes anything that can be iterated over, or a stream
+    /// wrapped in [`from_stream`]. It has the same options as a range; [`process`](Pool::process) is the special case
+    /// of heights.
     ///
-    /// Requests are taken out of their source while fewer than [`ahead`](Outcomes::ahead) says are under
-    /// way or untaken, and whenever the stream is polled. One whose encoder fails or panics, or
-    /// that is too long, has [`TaskError::Request`] for its outcome, and the map goes on. Each is kept until its outcome is
-    /// returned with it.
+    /// Whenever the stream is polled, requests are taken from the source while fewer than [`ahead`](Outcomes::ahead)
+    /// are under way or untaken. Each request is kept until it is returned with its outcome. If encoding a request
+    /// fails or panics, or the request is too long, its outcome is [`TaskError::Request`], and the map goes on.
     ///
-    /// If the source panics, so does the poll; after that the map goes on with the requests that it has,
-    /// and ends.
+    /// If the source panics, the poll panics too. The map then finishes the requests that it already has, and ends.
     ///
     /// ```
     /// # #[derive(Debug, serde::Deserialize)]
@@ -96,7 +92,7 @@ impl<K: Kind> Pool<K> {
         self.mapped(requests, encode, Check::of::<A>())
     }
 
-    /// Returns a stream as [`map`](Pool::map) does, of requests that are bytes, with answers as they are.
+    /// Returns a stream like [`map`](Pool::map) whose requests and answers are bytes, which are not encoded.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool, files: Vec<Vec<u8>>) {
@@ -128,11 +124,11 @@ impl<K: Kind> Pool<K> {
         Outcomes::of_heights(heights, Arc::clone(&self.mailbox), self.options.clone(), check)
     }
 
-    /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
-    /// height in the order in which outcomes come, and returns what became of the range.
+    /// Processes a range of heights like [`process`](Pool::process), calls `on_outcome` for each height in the order
+    /// in which outcomes come, and returns a report.
     ///
-    /// Outcomes are not taken faster than `on_outcome` returns, so it holds the workers up if it is
-    /// slow. Dropping the future cancels what is in flight; if `on_outcome` panics, so does that.
+    /// Outcomes are taken no faster than `on_outcome` returns, so a slow one holds up the workers. Dropping the
+    /// future cancels the tasks in flight, and so does a panic in `on_outcome`.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) {

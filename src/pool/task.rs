@@ -25,8 +25,8 @@ use crate::payload::Check;
 
 /// A task under way: a future of its answer.
 ///
-/// Made by [`Pool::submit`](crate::Pool::submit). Dropping it cancels the task, and a worker that
-/// runs it is told so; [`detach`](Task::detach) lets it run on.
+/// Made by [`Pool::submit`](crate::Pool::submit). Dropping it cancels the task, also at the worker that runs it;
+/// [`detach`](Task::detach) lets it go on.
 #[must_use = "dropping a task cancels it; call `detach` to let it run"]
 pub struct Task<A> {
     /// `None` once the answer was taken, or the task let go.
@@ -200,8 +200,8 @@ impl<A> Task<A> {
         Self { call: Some(call), mailbox, known: None, answer: PhantomData }
     }
 
-    /// Waits until a worker takes the task, and says which one. `None` where it ends first: it was
-    /// cancelled, its deadline came, the pool or its driver stopped, or its outcome is there already.
+    /// Waits until the task is given to a worker, and returns which one. Returns `None` if the task ends first: it
+    /// was cancelled, its deadline passed, the pool or its driver stopped, or its outcome is already there.
     ///
     /// A worker has taken it when the request is on its way to that worker, where it may wait for others
     /// that came before. If that link is lost, the task goes to another worker: ask again, and the answer is
@@ -226,9 +226,8 @@ impl<A> Task<A> {
     /// Waits until the task is further than this was told before, and says how far. `None` where it ends
     /// first, as for [`started`](Self::started): its outcome is there then.
     ///
-    /// Handlers say so with [`Context::progress`](crate::Context::progress); one that does not is never any
-    /// further. What comes while nobody waits is not kept but for the latest, which is returned at once.
-    /// Dropping the future changes nothing.
+    /// Handlers report progress with [`Context::progress`](crate::Context::progress). Of the reports that come while
+    /// nobody waits only the latest is kept, and returned at once. Dropping the future has no effect.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
@@ -248,8 +247,8 @@ impl<A> Task<A> {
         self.known.clone()
     }
 
-    /// Returns what the task does now and why, from the scheduler itself: whom it is with, or what it waits for and
-    /// what would change that. `None` where the driver is gone. Dropping the future changes nothing.
+    /// Returns what the task is doing now and why, as the scheduler decides it: which worker has it, or what it waits
+    /// for and what would change that. Returns `None` if the driver is gone. Dropping the future has no effect.
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
@@ -268,15 +267,15 @@ impl<A> Task<A> {
         answer.recv().await.ok()
     }
 
-    /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
-    /// answer, or [`TaskError::Cancelled`].
+    /// Asks the driver to cancel the task. Await the task afterwards to learn which came first, the answer or
+    /// [`TaskError::Cancelled`].
     pub fn cancel(&self) {
         if let Some(call) = self.call {
             self.mailbox.cancel(call);
         }
     }
 
-    /// Lets the task run on with nobody waiting for its answer.
+    /// Lets the task go on without waiting for its answer.
     pub fn detach(mut self) {
         self.leave(false);
     }

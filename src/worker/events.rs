@@ -16,57 +16,56 @@ pub enum WorkerEvent {
     Connected {
         /// The other end, as the transport names it.
         peer: String,
-        /// The manager's name for itself; empty in the JSON dialect. Where the transport has proven
-        /// another identity, that one.
+        /// The name that the manager gives itself; empty in the JSON dialect. If the transport has proven another
+        /// identity, that identity.
         manager: String,
-        /// Whom the transport has proven the manager to be, if it proves anything.
+        /// The identity that the transport has proven, if any.
         identity: Option<String>,
     },
-    /// A link that was up is gone. What it ran was stopped.
+    /// A link was lost. Its running tasks were stopped.
     Disconnected {
         /// The other end, as the transport names it.
         peer: String,
-        /// The manager's name for itself; empty in the JSON dialect.
+        /// The name that the manager gives itself; empty in the JSON dialect.
         manager: String,
         /// Why.
         reason: DisconnectReason,
     },
-    /// A connection did not come up, or its handshake failed.
+    /// A connection could not be made, or its handshake failed.
     Refused {
         /// The other end, as the transport names it.
         peer: String,
         /// Why.
         reason: DisconnectReason,
     },
-    /// The manager said that it does not want this worker for now: another live one has its name, a
-    /// newer link has displaced this one, it comes back too often without doing anything, or there is
-    /// no room. It follows what the end of the link was told with.
+    /// The manager turned this worker away for now: another live worker has its name, a newer link has displaced this
+    /// one, the worker came back too often without doing anything, or there is no room. It comes after the event that
+    /// reports the end of the link.
     SentAway {
         /// The other end, as the transport names it.
         peer: String,
         /// Why: a [`Goodbye`](DisconnectReason::Goodbye).
         reason: DisconnectReason,
-        /// How long a worker that dials waits before it connects again: at least 1 s, and longer
-        /// each time, whatever it did on the link. `None` where managers dial.
+        /// How long a worker that dials waits before it connects again: at least 1 s, and longer each time, whatever
+        /// it did on the link. `None` if managers dial.
         pause: Option<Duration>,
     },
-    /// No connection could be taken.
+    /// No connection could be accepted.
     AcceptFailed {
         /// What the transport said.
         error: String,
-        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
+        /// The pause before the next try: 50 ms at first, then twice as long each time, up to 1 s.
         pause: Duration,
     },
-    /// The limits on connections that the worker was given are above what its process may open, and
-    /// lower ones hold.
+    /// The process may not open as many connections as the worker's limits allow, so the limits were lowered.
     Lowered {
         /// Which limits, to what, and the remedy.
         reason: String,
     },
-    /// A certificate expires soon, this end's or a manager's: told when a link comes up and once a day, from a
-    /// week before it does, where the transport knows such things (TLS with members).
+    /// A certificate of this side or of a manager expires within a week. Reported when a link comes up and once a
+    /// day, on transports that know about certificates (TLS with members).
     Expiring {
-        /// Whose, on which day, and the remedy.
+        /// Whose certificate, on which day, and the remedy.
         reason: String,
     },
     /// The worker was asked to stop.

@@ -2,13 +2,15 @@
 
 use alloc::vec::Vec;
 
+use super::shares::Shares;
 use crate::budget::{ArrivalQueue, SMALL_BYTES_MAX, set_aside_for, unasked_share};
 
 /// What is left of [`Settings::memory_max`](super::Settings), and who waits for more.
 ///
 /// A link is read while it holds less than what is left. So one that holds much leaves as much again
-/// to the others, and two of them leave a third: no link can use up what another needs to go on. A
-/// message is held against what is left as soon as its length is known.
+/// to the others, and two of them leave a third: no link can use up what another needs to go on. One of
+/// several links of a party is read while it holds less than its part of that, so that they leave as much
+/// again together. A message is held against what is left as soon as its length is known.
 pub(super) struct Memory {
     /// Below zero where answers, and the last request that was read, took more than there was.
     left: isize,
@@ -27,6 +29,8 @@ pub(super) struct Memory {
     /// half of all if that is less.
     reserve: isize,
     queue: ArrivalQueue,
+    /// Whom links count for.
+    pub(super) shares: Shares,
 }
 
 /// What a link that is gone still holds of it.
@@ -53,6 +57,7 @@ impl Memory {
             set_aside: 0,
             reserve: isize::try_from(message_max).map_or(half, |most| most.min(half)),
             queue: ArrivalQueue::default(),
+            shares: Shares::default(),
         }
     }
 
@@ -77,9 +82,11 @@ impl Memory {
     /// has it wait.
     pub(super) fn admit(&mut self, place: u32, arriving: &mut usize, bytes: usize) -> bool {
         let more = bytes.saturating_sub(*arriving);
-        let is_admitted = self.queue.admit(place, 0, more, self.left - self.reserve, 0);
+        let held = self.shares.arriving_with(place);
+        let is_admitted = self.queue.admit(place, held, more, self.left - self.reserve, 0);
         if is_admitted {
             self.take(arriving, more);
+            self.shares.add(place, more);
         }
         is_admitted
     }
@@ -88,6 +95,7 @@ impl Memory {
     pub(super) fn end(&mut self, place: u32, arriving: &mut usize) {
         let bytes = *arriving;
         self.give(arriving, bytes);
+        self.shares.clear(place);
         // It may have been let in by an allowance that was raised while it waited.
         self.queue.forget(place);
     }
@@ -170,7 +178,8 @@ impl Memory {
     /// that are still short pause again.
     pub(super) fn let_go(&mut self) -> Vec<u32> {
         let mut places = core::mem::take(&mut self.paused);
-        places.extend(self.queue.take_news(self.left - self.reserve, 0, |_| 0));
+        let held_by = |place| self.shares.arriving_with(place);
+        places.extend(self.queue.take_news(self.left - self.reserve, 0, held_by));
         places
     }
 }
@@ -178,6 +187,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::party::Party;
 
     #[test]
     fn each_link_that_holds_much_leaves_as_much_again_to_the_others() {
@@ -192,6 +202,24 @@ mod tests {
         }
         memory.give(&mut held[0], 600);
         assert!(!memory.is_short(held[1]));
+    }
+
+    #[test]
+    fn long_messages_of_a_party_that_never_end_leave_others_room_for_as_many() {
+        const MIB: usize = 1 << 20;
+        let mut memory = Memory::new(256 * MIB, 16 * MIB);
+        let (greedy, other) = (Party::at(Some("10.0.0.1")), Party::at(Some("10.0.0.2")));
+        for place in 0..32 {
+            memory.shares.begin(place, &greedy);
+        }
+        memory.shares.begin(32, &other);
+        let mut arriving = [0; 33];
+        let mut admit = |memory: &mut Memory, place: u32, bytes| {
+            memory.admit(place, &mut arriving[place as usize], bytes)
+        };
+        let begun = (0..32).filter(|&place| admit(&mut memory, place, 16 * MIB)).count();
+        assert_eq!(begun, 8, "half of all but the reserve, and that");
+        assert!(admit(&mut memory, 32, 16 * MIB), "without any of theirs being over");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The side that does the work: [`Worker`] runs a handler for the managers that reach it.
+//! The side that does the work: a [`Worker`] runs a handler for the managers that connect to it.
 //!
 //! ```no_run
 //! # async fn fetch(height: u64) -> Result<Vec<u8>, std::io::Error> { Ok(vec![]) }
@@ -46,6 +46,7 @@ mod memory;
 mod runner;
 mod setters;
 mod settings;
+mod shares;
 mod source;
 mod state;
 #[cfg(test)]
@@ -60,26 +61,25 @@ pub use crate::handler::{Handler, HandlerFn, OwnedRequest, Raw, Typed, WithState
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
-/// It is one future, [`serve`](Worker::serve) or [`dial`](Worker::dial), which spawns nothing and
-/// is `Send` when its timer, transport and handler are. What a manager sends can end that manager's
-/// link and nothing else. A handler that panics fails its task with the panic's text. Where a
-/// manager cancels a task, or its link is lost, the handler's future is dropped.
+/// It runs as one future, [`serve`](Worker::serve) or [`dial`](Worker::dial), which spawns nothing and is `Send` if
+/// its timer, transport and handler are. Whatever a manager sends, it can at most end its own link. A handler that
+/// panics fails its task with the text of the panic. If a manager cancels a task or its link is lost, the handler's
+/// future is dropped.
 pub struct Worker<T, H> {
     parts: EngineParts<T, H>,
 }
 
 impl<T, F, Args> Worker<T, Typed<F, Args>> {
-    /// Makes a worker of a function from a request to a future of its answer. Requests and answers
-    /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
+    /// Makes a worker from an async function that takes a request and returns its answer. Requests and answers are
+    /// encoded with postcard. An error fails the task with its text, cut at 16 KiB.
     ///
-    /// Whatever type the request is, what a manager sends cannot take more of this process than its
-    /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
-    /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
-    /// on as they are. Requests and answers that are bytes cost a copy; for a struct's fields of bytes see
-    /// there, under *Types*.
+    /// Decoding a request is bounded for every type, as decoding an answer of [`Pool::call`](crate::Pool::call) is. A
+    /// request that exceeds a limit fails with the limit and the remedy. [`raw`](Worker::raw) passes the bytes on
+    /// undecoded. Requests and answers that are bytes cost one copy; for byte fields in a struct see *Types* at
+    /// [`Pool::call`](crate::Pool::call).
     ///
-    /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
-    /// `json_heights`), and gets no more than success or the error's text.
+    /// A manager of the Go package sends a `u64` height (or an `i64` one: feature `json`, `json_heights`) and gets
+    /// only success or the text of the error.
     pub fn new(timer: T, handler: F) -> Self
     where
         F: HandlerFn<Args>,
@@ -89,7 +89,7 @@ impl<T, F, Args> Worker<T, Typed<F, Args>> {
 }
 
 impl<T, F, Args> Worker<T, Raw<F, Args>> {
-    /// Makes a worker of a function from a request's bytes to a future of the answer's.
+    /// Makes a worker from an async function that takes the bytes of a request and returns those of its answer.
     pub fn raw(timer: T, handler: F) -> Self
     where
         F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
@@ -100,15 +100,15 @@ impl<T, F, Args> Worker<T, Raw<F, Args>> {
 
 #[cfg(feature = "blocking")]
 impl<T> Worker<T, Threads> {
-    /// Makes a worker of a function that blocks or computes: it runs on `threads` threads of its
-    /// own, and the worker's [`concurrency`](Worker::concurrency) starts out as their number.
+    /// Makes a worker from a function that blocks or computes. It runs on `threads` dedicated threads, and the
+    /// worker's [`concurrency`](Worker::concurrency) defaults to their number.
     ///
-    /// A thread cannot be stopped: a cancelled task runs to its end there, and its answer is
-    /// discarded. A handler that takes a [`Context`](crate::Context) before its request can ask
-    /// [`is_cancelled`](crate::Context::is_cancelled) now and then, and return.
+    /// A thread cannot be stopped: a cancelled task runs to its end, and its answer is discarded. A handler that
+    /// takes a [`Context`](crate::Context) as its first argument can check
+    /// [`is_cancelled`](crate::Context::is_cancelled) now and then, and return early.
     ///
     /// # Errors
-    /// Says why the threads could not be started; zero of them are an error as well.
+    /// Returns why the threads could not be started. Zero threads are an error as well.
     pub fn blocking<F, Args>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
     where
         F: BlockingFn<Args> + Send + Sync + 'static,
@@ -137,8 +137,8 @@ impl<T, H> Worker<T, H> {
         }
     }
 
-    /// Sets a function that is told what happens. It runs inside the worker's future, so it should
-    /// be quick; if it panics, the worker goes on.
+    /// Sets a function that is called for each event. It runs inside the worker's future, so it should be quick. If
+    /// it panics, the worker goes on.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&WorkerEvent) + Send + 'static) -> Self {
         self.parts.hook.function = Some(Box::new(hook));
@@ -153,13 +153,14 @@ impl<T, H> Worker<T, H> {
 }
 
 impl<T: Timer, H: Handler> Worker<T, H> {
-    /// Serves the managers that connect to `listener`, until the worker is [stopped](Stopper).
+    /// Serves the managers that connect to `listener` until the worker is [stopped](Stopper).
     ///
-    /// Where no connection can be taken (out of file descriptors, say), it pauses and tries again.
+    /// If no connection can be accepted, for example because there are no file descriptors left, it pauses and tries
+    /// again.
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
-    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
+    /// Returns [`SettingError`] at once if a setting is out of its range, a seed is missing, or links to other hosts
+    /// would be unprotected: see [`insecure`](Worker::insecure).
     pub async fn serve<L>(self, listener: L) -> Result<(), SettingError>
     where
         L: Listen,
@@ -169,12 +170,12 @@ impl<T: Timer, H: Handler> Worker<T, H> {
         self.run(|_| Accepts(listener)).await
     }
 
-    /// Connects to one manager and serves it, and connects again with backoff whenever that ends,
-    /// until the worker is [stopped](Stopper).
+    /// Connects to one manager and serves it, and reconnects with backoff whenever the link ends, until the worker is
+    /// [stopped](Stopper).
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
-    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
+    /// Returns [`SettingError`] at once if a setting is out of its range, a seed is missing, or links to other hosts
+    /// would be unprotected: see [`insecure`](Worker::insecure).
     pub async fn dial<C>(self, connect: C) -> Result<(), SettingError>
     where
         C: Connect,
@@ -212,7 +213,7 @@ impl<T, H> Debug for Worker<T, H> {
     }
 }
 
-/// Stops a worker, from anywhere.
+/// Stops a worker. Cheap to clone, and usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     stopped: Arc<AtomicBool>,
@@ -220,9 +221,9 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Asks the worker to stop: it takes no new manager, tells the present ones, finishes and
-    /// answers what it holds within its [`drain_timeout`](Worker::drain_timeout), and then its
-    /// future completes. Calling it again changes nothing.
+    /// Asks the worker to stop. It accepts no new manager, tells those that are connected, finishes and answers the
+    /// tasks that it holds within its [`drain_timeout`](Worker::drain_timeout), and then its future completes.
+    /// Calling this again has no effect.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.waker.wake_by_ref();

@@ -15,42 +15,42 @@ impl<T, H> Worker<T, H> {
         self
     }
 
-    /// Sets how many handlers run at once, over all links. Each manager is told this number as the
-    /// worker's window; requests past it wait, and managers take turns. At least 1; default 1.
+    /// Sets how many handlers run at once, over all links. At least 1; default 1. Each manager is told this number as
+    /// the worker's window. Requests beyond it wait, and managers take turns.
     #[must_use]
     pub fn concurrency(self, concurrency: u16) -> Self {
         self.set(|settings| settings.concurrency = concurrency)
     }
 
-    /// Sets the name that managers know the worker by. 1 to 64 bytes; default `worker-` and random
-    /// hexadecimal digits, other ones at every start.
+    /// Sets the name that identifies the worker to managers. 1 to 64 bytes; default `worker-` and random hexadecimal
+    /// digits, which differ at every start.
     ///
-    /// Set one, and another one for each worker: managers remember workers by their names, those that
-    /// are gone as well, and have room for so many. A worker that starts again under its name is the
-    /// same one to them. With the name goes a token, which is made of the [`seed`](Worker::seed) of
-    /// each [`Worker`] and tells two of one name apart: a link with the name and token of another displaces
-    /// it, since its worker has connected anew; one with the name but another token is let in once
-    /// the other link is dead, and refused while that lives.
+    /// Give every worker its own name. Managers remember workers by name, also those that are gone, and have room for
+    /// a limited number. A worker that restarts with the same name is the same worker to them.
+    ///
+    /// A token, derived from the [`seed`](Worker::seed) of each [`Worker`], tells two workers with the same name
+    /// apart. A link with the same name and token replaces the older link, since the worker has reconnected. A link
+    /// with the same name but another token is refused while the older link is alive.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.set(|settings| (settings.name, settings.is_named) = (name.into(), true))
     }
 
-    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
-    /// types. Up to 64 bytes; default none.
+    /// Sets a tag for the types of requests and answers: a name and version such as `blocks/3`, or a hash of the
+    /// types. At most 64 bytes; default none.
     ///
-    /// A manager that has [another one](crate::Builder::schema) is refused as it connects, and both sides
-    /// are told both. One that has none is taken.
+    /// A manager with a [different tag](crate::Builder::schema) is refused when it connects, and both sides are told
+    /// both tags. A manager without a tag is accepted.
     #[must_use]
     pub fn schema(self, schema: impl Into<String>) -> Self {
         let schema = schema.into();
         self.set(|settings| settings.schema = Some(schema.into()))
     }
 
-    /// Has handlers go on with the traces of managers that [say](crate::Builder::propagate) which they are: each
-    /// handler runs in a span `handle`, and its [`Context::trace`](crate::Context::trace) is the manager's. See
-    /// [`traces`](crate::traces). Default: none does.
+    /// Continues the traces of managers that [send](crate::Builder::propagate) them: each handler runs in a span
+    /// `handle`, and its [`Context::trace`](crate::Context::trace) is the manager's. See [`traces`](crate::traces).
+    /// Default: traces are ignored.
     #[cfg(feature = "tracing")]
     #[must_use]
     pub fn propagate(self, propagate: impl crate::traces::Propagate + 'static) -> Self {
@@ -58,20 +58,20 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.propagator = Some(propagator))
     }
 
-    /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
-    /// to that many request bodies are held for each link. Default 1024; never below the
-    /// concurrency.
+    /// Sets the largest window that a manager may ask for if it wants requests to wait at the worker. Each link holds
+    /// up to this many request bodies. Default 1024; never below the concurrency.
     #[must_use]
     pub fn window_max(self, window_max: u16) -> Self {
         self.set(|settings| settings.window_max = window_max)
     }
 
-    /// Sets how many managers are served at once. One more takes the place of an idle one
-    /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy. At least 1; default 64.
-    /// Where the process may not open as many connections as this and
-    /// [`pending_handshakes_max`](Worker::pending_handshakes_max) together, both are lowered;
-    /// [`WorkerEvent::Lowered`](super::WorkerEvent::Lowered) tells so if one of them was set, or by more than
-    /// a half.
+    /// Sets how many managers are served at once. At least 1; default 64. A further manager replaces an idle one
+    /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy.
+    ///
+    /// If the process may not open as many connections as this and
+    /// [`pending_handshakes_max`](Worker::pending_handshakes_max) together, both are lowered.
+    /// [`WorkerEvent::Lowered`](super::WorkerEvent::Lowered) reports it if one of them was set, or if they were
+    /// lowered by more than half.
     #[must_use]
     pub fn links_max(self, links_max: usize) -> Self {
         self.set(|settings| {
@@ -80,33 +80,31 @@ impl<T, H> Worker<T, H> {
         })
     }
 
-    /// Sets how many of these links managers of one identity may have, where their transport proves one: so a
-    /// member's file that leaks does not take all places. One more takes the place of an idle one of its own, or is
-    /// told that there is no room, and which limit says so. At least 1; default half of
-    /// [`links_max`](Worker::links_max).
+    /// Sets how many of these links managers with the same identity may have, on transports that prove one. So a
+    /// leaked member file cannot take all links. At least 1; default half of [`links_max`](Worker::links_max). A
+    /// further link replaces an idle one of the same identity, or is refused with the limit that was reached.
     #[must_use]
     pub fn links_per_identity(self, count: usize) -> Self {
         self.set(|settings| settings.links_per_identity = Some(count))
     }
 
-    /// Sets how many of these links managers from one host (by IP address) may have, of those that have proven no
-    /// identity. At least 1; default half of [`links_max`](Worker::links_max), and for loopback addresses,
-    /// behind which is any process of this machine, no limit unless one is set. Managers behind one router or
-    /// proxy are of one host.
+    /// Sets how many of these links managers without a proven identity may have from one host (IP address). At least
+    /// 1; default half of [`links_max`](Worker::links_max), and no limit for loopback addresses unless one is set,
+    /// since any process of this machine may be behind those. Managers behind one router or proxy count as one host.
     #[must_use]
     pub fn links_per_host(self, count: usize) -> Self {
         self.set(|settings| settings.links_per_host = Some(count))
     }
 
-    /// Sets how long it may take from an accepted or dialled connection to the end of its
-    /// handshake. Default 10 s.
+    /// Sets how long the handshake of a connection may take after it was accepted or dialled. Default 10 s.
     #[must_use]
     pub fn handshake_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
-    /// has most. At least 1; default 128.
+    /// Sets how many handshakes may be pending at once. At least 1; default 128. A further one replaces the oldest of
+    /// the host that has the most; if all have proven who they are, that of the identity that has the most. One
+    /// identity has at most half of them, and a further one of its own replaces its oldest.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
@@ -115,125 +113,126 @@ impl<T, H> Worker<T, H> {
         })
     }
 
-    /// Sets the longest frame to send and to take, in bytes; a manager's limit for what is sent to it
-    /// may be lower, and that of the transport for both. Managers are told how long a request may be.
-    /// An answer that does not fit fails its task, with a text that names the limit. Default
-    /// 16 MiB.
+    /// Sets the longest frame to send and to receive, in bytes. Default 16 MiB. The limits of the manager and of the
+    /// transport may be lower. Managers are told how long a request may be. An answer that does not fit fails its
+    /// task with a text that names the limit.
     #[must_use]
     pub fn frame_bytes_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.frame_bytes_max = bytes)
     }
 
-    /// Sets how many bytes the worker holds over all its links: the requests that wait for a handler,
-    /// those that run, those that are arriving, and the answers that no link has room for. At least 1;
-    /// default 256 MiB.
+    /// Sets how many bytes the worker holds over all its links: requests that wait, run or arrive, and answers that
+    /// no link has room for. At least 1; default 256 MiB.
     ///
-    /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
-    /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
-    /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
-    /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
-    /// where answers take more than this; nothing that would make more of them is started meanwhile.
+    /// A link that holds as much as is left for others is not read until some of its work is done; TCP and WebSocket
+    /// then slow its manager down. So one link can use half of the memory, two links a third each, and so on. All
+    /// links of one proven identity, or of one host of strangers other than this machine, together leave more than a
+    /// third to others, however many they are: each may hold as much as one alone, divided by their number. If a
+    /// link stays unread for four heartbeats, the requests that came meanwhile are given back to its manager, so that
+    /// its cancels are read. Running handlers always finish and their answers are sent, even if the answers exceed
+    /// this limit; no further handler is started until they fit again.
     ///
-    /// A message is held against what is left as soon as its length is known, and waits in the transport
-    /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
-    /// is held, so none waits for ever; where this is less than twice
-    /// [`frame_bytes_max`](Worker::frame_bytes_max), that one may go past it. What else a transport
-    /// buffers is not counted: on each link 4 KiB of what comes, and one message that is leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
+    /// As soon as its length is known, a message is checked against what is left, and waits in the transport if it
+    /// does not fit. Long messages leave room for short ones, and one at a time always proceeds, so none waits
+    /// forever. If the limit is less than twice [`frame_bytes_max`](Worker::frame_bytes_max), that one message may
+    /// exceed it.
+    ///
+    /// Not counted are the buffers of the transports (4 KiB of input and one outgoing message per link), what
+    /// handlers keep, and the request of a thread whose task was cancelled.
     #[must_use]
     pub fn memory_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.memory_max = bytes)
     }
 
-    /// Sets the longest heartbeat that a manager is granted: one that asks for a longer one is given
-    /// up all the same where twice this passes in silence. At least 1 ms; default 5 min.
+    /// Sets the longest heartbeat that a manager may ask for. Even if it asks for more, it is given up after twice
+    /// this time in silence. At least 1 ms; default 5 min.
     #[must_use]
     pub fn heartbeat_max(self, heartbeat: Duration) -> Self {
         self.set(|settings| settings.heartbeat_max = heartbeat)
     }
 
-    /// Sets how deep and how large requests may become as they are decoded. One that would pass a limit
-    /// fails with a text that names it, and the handler does not see it. Default
-    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    /// Sets how deep and how large decoded requests may become. A request that would exceed a limit fails with a text
+    /// that names the limit, without reaching the handler. Default [`DecodeLimits::new`](crate::DecodeLimits::new).
     #[must_use]
     pub fn decode_limits(self, limits: crate::DecodeLimits) -> Self {
         self.set(|settings| settings.decode_limits = limits)
     }
 
-    /// Sets how many bytes of a long message must come or leave in each second, on average since the
-    /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
-    /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
-    /// whole messages. A serial line has a lower rate of its own, which holds there. Default 1024, which
-    /// is 1 KiB/s.
+    /// Sets how fast a long message must be transferred, in bytes per second on average since the last sign of life,
+    /// for its link not to count as silent. Default 1024 (1 KiB/s). A slower link ends as a silent one does: after
+    /// twice the manager's heartbeat. Transports that do not report their progress are judged by whole messages. A
+    /// serial line has a lower minimum of its own.
     #[must_use]
     pub fn progress_rate_min(self, bytes_per_second: u32) -> Self {
         self.set(|settings| settings.progress_rate_min = bytes_per_second)
     }
 
-    /// Sets how long it takes until managers hear what a handler says with
-    /// [`Context::progress`](crate::Context::progress), and hence how often they hear of one task at most. At
-    /// least 100 ms, of which managers count on not hearing more; default 250 ms, four times a second.
+    /// Sets how often the progress of a task is reported to its manager at most, and hence how late a report may be:
+    /// see [`Context::progress`](crate::Context::progress). At least 100 ms, which managers rely on; default 250 ms,
+    /// which is four times a second.
     #[must_use]
     pub fn progress_interval(self, interval: Duration) -> Self {
         self.set(|settings| settings.progress_interval = interval)
     }
 
-    /// Sets for how long the worker goes on with what it runs for a manager whose link broke, at most: less where
-    /// the manager's own [`grace`](crate::core::Config::grace) is shorter. Over its next link the manager is told what
-    /// runs here still and what has been answered meanwhile, and the tasks go on as if nothing had happened.
-    /// Default zero: what runs ends with its link.
+    /// Sets how long the worker keeps running the tasks of a manager whose link broke; if the manager's own
+    /// [`grace`](crate::core::Config::grace) is shorter, that applies. When the manager is connected again it is told
+    /// what is still running and what was answered meanwhile, and the tasks go on as if nothing had happened. Default
+    /// zero: running tasks end with their link.
     ///
-    /// What was waiting and had not begun is sent again. A manager that was started anew, one that says
-    /// Goodbye, and the end of this worker end it at once.
+    /// Requests that had not started are sent again. The tasks end at once if the manager was restarted or says
+    /// Goodbye, or if this worker stops.
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|settings| settings.grace = grace)
     }
 
-    /// Sets which queues the worker serves, by their names: of a manager that knows them it gets those tasks only,
-    /// so that an archive node is asked what a pruned one cannot answer, and only that. Names that a manager does
-    /// not know count for nothing there; with none that it knows, the worker gets no task of it, which the manager
-    /// says by [`PoolEvent::Serves`](crate::PoolEvent::Serves). Each of 1 to 64 bytes without control
-    /// characters, and 512 bytes in all. Default: all queues of every manager.
+    /// Sets which queues the worker serves, by name: it gets only tasks of these. So an archive node gets what a
+    /// pruned node cannot answer, and nothing else. Default: all queues of every manager.
     ///
-    /// Managers of older versions, and of the Go package, send whatever they have.
+    /// Each name has 1 to 64 bytes without control characters, and all together at most 512 bytes. A manager ignores
+    /// names that it does not know. If it knows none of them, the worker gets no task from it, and the manager
+    /// reports [`PoolEvent::Serves`](crate::PoolEvent::Serves).
+    ///
+    /// Managers of older versions and of the Go package do not know queues and send any task.
     #[must_use]
     pub fn queues(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(|name| Arc::from(name.into())).collect();
         self.set(|settings| settings.wanted.queues = Some(names))
     }
 
-    /// Sets how many tasks each manager sends the worker in a time, at most: what the endpoint that it calls on
-    /// allows, say. Where a handler says [not now](crate::Throttled), half as many come from then on, growing with
-    /// each one done. A manager's own [`rate`](crate::WorkerOptions::rate) for it counts where that is lower.
-    /// Default: no limit. Managers of older versions, and of the Go package, know none.
+    /// Limits how many tasks per unit of time each manager sends to the worker, for example to what the endpoint
+    /// behind it allows. Default: no limit. When a handler returns [`Throttled`](crate::Throttled), the rate is
+    /// halved, and grows back with each task done. If the manager has a lower [`rate`](crate::WorkerOptions::rate)
+    /// for this worker, that applies. Managers of older versions and of the Go package do not know rates.
     #[must_use]
     pub fn rate(self, rate: Rate) -> Self {
         self.set(|settings| settings.wanted.rate = Some(rate))
     }
 
-    /// Sets how many bytes of the latest answers are kept on each link with a [`grace`](Worker::grace), for they may
-    /// be on their way when it breaks: they are sent again over the next one where the manager has them not. One that
-    /// is longer, or older than these, is lost with its link, and its task done again. There are no more of them than
-    /// the link's window, and with [`links_max`](Worker::links_max) links they have a quarter of
-    /// [`memory_max`](Worker::memory_max) at most. Default 1 MiB.
+    /// Sets how many bytes of recent answers each link with a [`grace`](Worker::grace) keeps. Default 1 MiB. Answers
+    /// may be on their way when a link breaks; those that the manager did not get are sent again over the next link.
+    /// An answer that is longer, or no longer kept, is lost with its link, and its task is done again. A link keeps
+    /// at most as many answers as its window, and [`links_max`](Worker::links_max) links together at most a quarter
+    /// of [`memory_max`](Worker::memory_max).
     #[must_use]
     pub fn answers_kept_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.answers_kept_max = bytes)
     }
 
-    /// Sets for how long a manager's link that no request came on keeps its place where there are
-    /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
-    /// longest makes room. Where a request came before, it keeps it for 30 times as long after
-    /// the last one, and while it holds one, always. Default 10 s, hence 5 min.
+    /// Sets how long a link may be idle before it can be replaced when [`links_max`](Worker::links_max) is reached
+    /// and another manager connects. Default 10 s. It applies to links that never carried a request; after a request
+    /// a link is kept 30 times as long (5 min by default), and never replaced while it holds one. The link that has
+    /// been idle for longest is replaced.
     #[must_use]
     pub fn idle_min(self, idle: Duration) -> Self {
         self.set(|settings| settings.idle_min = idle)
     }
 
-    /// Sets which managers may use this worker, by the identities that their transport proves: the
-    /// members' names, as a rule. Any other one, and one that proves nothing, is refused before anything is
-    /// said to it, let alone a request taken ([`DisconnectReason::NotAllowed`]). None at all lets nobody in.
-    /// Default: whoever gets as far as that.
+    /// Sets which managers may use this worker, by the identities that their transport proves, which are usually the
+    /// names of members. All others, and managers without an identity, are refused with
+    /// [`DisconnectReason::NotAllowed`] before anything is sent to them. An empty list refuses everyone. Default:
+    /// every manager that can connect.
     ///
     /// [`DisconnectReason::NotAllowed`]: crate::DisconnectReason::NotAllowed
     #[must_use]
@@ -243,42 +242,40 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.managers = Some(managers))
     }
 
-    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket from and
-    /// to other hosts, where whoever reaches the worker is its manager, and whoever is in between reads
-    /// and writes what they like. For networks that are trusted themselves. Default:
-    /// [`serve`](Worker::serve) and [`dial`](Worker::dial) fail instead, as
-    /// [`Exposure`](crate::core::io::Exposure) has it.
+    /// Allows unprotected links to other hosts: plain TCP and WebSocket. Anyone who reaches the worker can then be
+    /// its manager, and anyone on the path can read and change everything. For networks that are trusted as a whole.
+    /// Default: [`serve`](Worker::serve) and [`dial`](Worker::dial) fail instead;
+    /// [`Exposure`](crate::core::io::Exposure) defines which links count as unprotected.
     #[must_use]
     pub fn insecure(self) -> Self {
         self.set(|settings| settings.is_insecure = true)
     }
 
-    /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
+    /// Sets how long running tasks may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
     #[must_use]
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.drain_timeout = timeout)
     }
 
-    /// Sets the delay between connects of [`dial`](Worker::dial). Its base and cap are at least 1 ms.
+    /// Sets the delay between connection attempts of [`dial`](Worker::dial). Its base and cap are at least 1 ms.
     #[must_use]
     pub fn backoff(self, policy: BackoffPolicy) -> Self {
         self.set(|settings| settings.backoff = policy)
     }
 
-    /// Sets the seed of the backoff's jitter. The token that tells managers one run of this worker from the
-    /// next is made of it, and so is the default [`name`](Worker::name). Default: drawn at random where
-    /// there is the feature `std`; without it the worker cannot serve if none is given.
+    /// Sets the seed of the backoff's jitter. The token that tells managers one run of this worker from the next, and
+    /// the default [`name`](Worker::name), are derived from it. Default: random with the feature `std`; without it,
+    /// the worker does not start unless a seed is set.
     ///
-    /// So give every worker another one, and another one at every start: from a source of random
-    /// numbers, or from a serial number and a count of the starts.
+    /// Use a different seed for every worker and at every start: from a random source, or from a serial number and a
+    /// boot counter.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(|settings| settings.set_seed(seed))
     }
 
-    /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.
-    /// Default [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`, and a height below zero fails
-    /// with a text that says so.
+    /// Sets the type of the heights that managers of the Go package `worker` ask for. Default
+    /// [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`; a height below zero fails with a text that says so.
     #[cfg(feature = "json")]
     #[must_use]
     pub fn json_heights(self, heights: crate::JsonHeights) -> Self {

@@ -13,6 +13,7 @@ use chargehand_core::io::Exposure;
 use chargehand_core::message::{QUEUE_NAMES_BYTES_MAX, check_name, check_queue_name, check_schema};
 
 use crate::link::exposure::is_taken;
+use crate::link::identity::check_shown;
 use crate::link::party::Party;
 use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
@@ -143,6 +144,11 @@ impl Settings {
         }
         if self.name.is_empty() || check_name(&self.name).is_err() {
             return Err(SettingError("name must have 1 to 64 bytes and no control character"));
+        }
+        if check_shown(&self.name).is_err() {
+            return Err(SettingError(
+                "name must have no character that nobody sees or that turns others",
+            ));
         }
         if self.schema.as_deref().is_some_and(|schema| check_schema(schema).is_err()) {
             return Err(SettingError("schema must have at most 64 bytes and no control character"));

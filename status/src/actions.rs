@@ -25,8 +25,7 @@ fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
         return Err(refuse(StatusCode::FORBIDDEN, why));
     };
     check_origin(headers).map_err(|why| refuse(StatusCode::FORBIDDEN, why))?;
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match given.and_then(|value| value.strip_prefix("Bearer ")) {
+    match bearer(headers) {
         Some(given) if is_same(given, &token.0) => Ok(()),
         _ => {
             let why = "send the token of Status::actions as `Authorization: Bearer TOKEN`\n";
@@ -36,6 +35,15 @@ fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Box<Response>> {
             Err(response)
         }
     }
+}
+
+/// Returns the one bearer token that a request shows. Of several nobody knows which one a server in front of this one
+/// went by.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (line, None) = (lines.next()?, lines.next()) else { return None };
+    let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_ascii())
 }
 
 /// Drains the pool: it takes no new task, finishes those it has, and ends.

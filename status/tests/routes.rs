@@ -184,6 +184,15 @@ async fn only_who_has_the_token_acts_and_only_from_the_pages_own_origin() -> Out
             "{wrong}"
         );
     }
+    // Which of two a proxy before it went by nobody knows.
+    for other in [bearer.as_str(), "Bearer wrong", ""] {
+        let headers = [("Host", &*host), ("Authorization", &bearer), ("Authorization", other)];
+        assert_eq!(send(address, remove, &headers).await.status, 401, "and {other:?}");
+    }
+    // The place of a token is no URL, where histories and logs have it.
+    for place in [format!("{remove}?token={TOKEN}"), format!("{remove}?access_token={TOKEN}")] {
+        assert_eq!(send(address, &place, &[("Host", &host)]).await.status, 401, "{place}");
+    }
     let with =
         |name, value| [("Host", host.as_str()), ("Authorization", bearer.as_str()), (name, value)];
     for (name, value) in [
@@ -365,6 +374,10 @@ async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() 
     let act = async |path: &str| send(address, &format!("POST /api/queues/{path}"), &with).await;
     let refused = send(address, "POST /api/queues/tip/pause", &with[..1]).await;
     assert_eq!(refused.status, 401);
+    // A scheme's name is one whatever its case (RFC 9110 section 11.1).
+    let lower = bearer.replace("Bearer", "bearer");
+    let headers = [with[0], ("Authorization", &*lower)];
+    assert_eq!(send(address, "POST /api/queues/tip/resume", &headers).await.status, 200);
     let unknown = act("none/pause").await;
     assert!(unknown.status == 404 && unknown.body.contains("back/fill"), "{}", unknown.body);
     assert_eq!(act("tip/stop").await.status, 404);

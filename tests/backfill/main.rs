@@ -216,6 +216,34 @@ fn members_with_join_files_meet_over_tls_and_others_do_not_get_in() {
     }
 }
 
+/// Before a certificate expires: nothing has to be started again.
+#[test]
+fn a_join_file_that_takes_anothers_place_is_gone_by_and_one_that_is_no_good_is_not() {
+    let chain = Scratch::new("renewed.chain");
+    let files = JoinFiles::new("renewed");
+    let place = files.path("w1");
+    let put = |name: &str| {
+        std::fs::rename(files.path(name), &place).expect("it is there");
+    };
+    let authority = Authority::open(files.path("ours")).expect("its file");
+    authority.join(Role::Worker, "w1").days(700).write(files.path("later")).expect("a new file");
+    let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let nobody = door.local_addr().expect("it listens");
+    drop(door);
+    let mut command = backfill();
+    command.args(["worker", "--dial", &format!("tls://{nobody}"), "--chain", chain.path()]);
+    let mut worker = Running::start(command.args(["--tls", &place]));
+    worker.wait_for("keeps trying");
+    put("x1");
+    let line = worker.wait_for("goes on by the join file of before");
+    assert!(line.contains("the join file of \"x1\", and not of \"w1\""), "{line}");
+    put("later");
+    let line = worker.wait_for(": goes on by the new join file");
+    assert!(line.contains(&place), "{line}");
+    send(Signal::TERM, &worker.child);
+    assert_eq!(worker.finish().code, Some(0));
+}
+
 /// From nothing to a pool over TLS, as docs/SECURITY-MODEL.md has it.
 #[test]
 fn the_files_that_one_command_makes_are_all_that_a_pool_over_tls_needs() {

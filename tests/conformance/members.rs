@@ -181,9 +181,13 @@ pub(crate) async fn certificates_that_expire_within_a_week_are_told_of_by_pool_a
     rig.stop().await;
 }
 
+/// To so many connections a byte goes for each one that is opened.
+const DRIBBLED: usize = 8;
+
 /// Opens connections from a host of its own as fast as it can, `count` at least, and keeps the latest. Each says
-/// half of what a handshake begins with, and one of `every` all of it, which costs the other end as much as any
-/// handshake does. Returns how many there were, and those that are left.
+/// a quarter of what a handshake begins with, and dribbles on byte by byte while others are opened; one of `every` says
+/// all of it, which costs the other end as much as any handshake does. Returns how many there were, and those that are
+/// left.
 fn dribblers(
     at: SocketAddr,
     host: u8,
@@ -194,21 +198,27 @@ fn dribblers(
     let hello = client_hello();
     let is_over = Arc::clone(is_over);
     script(move || {
-        let mut kept = VecDeque::new();
+        let mut kept: VecDeque<(Raw, usize)> = VecDeque::new();
         let from = Ipv4Addr::new(127, 0, 0, host);
         let mut opened = 0;
         while opened < count || !is_over.load(Ordering::Relaxed) {
             let mut raw = dial_plain_from(from, at);
             // It may have been pushed out already.
-            let said = if opened % every == 0 { hello.len() } else { hello.len() / 2 };
+            let said = if opened % every == 0 { hello.len() } else { hello.len() / 4 };
             let _ = raw.stream.write_all(&hello[..said]);
-            kept.push_back(raw);
+            kept.push_back((raw, said));
             if kept.len() > 100 {
                 kept.pop_front();
             }
+            for (raw, said) in kept.iter_mut().rev().take(DRIBBLED) {
+                if *said + 1 < hello.len() {
+                    let _ = raw.stream.write_all(&hello[*said..=*said]);
+                    *said += 1;
+                }
+            }
             opened += 1;
         }
-        (opened, kept)
+        (opened, kept.into_iter().map(|(raw, _)| raw).collect())
     })
 }
 

@@ -152,6 +152,19 @@ suite! {
     memory_smol = SealedMemory over MemorySmol;
 }
 
+macro_rules! removed {
+    ($($name:ident = $plain:ident;)+) => {
+        $(mod $name {
+            #[test]
+            fn a_worker_whose_key_is_removed_loses_its_link() {
+                chargehand::testing::conformance::rig::bounded(super::pools::removed::<super::$plain>);
+            }
+        })+
+    };
+}
+
+removed! { removed_tcp_tokio = TcpTokio; removed_ws_smol = WsSmol; removed_memory_smol = MemorySmol; }
+
 #[test]
 fn wires_that_prove_a_key_and_encrypt_nothing_keep_the_rules_as_well() {
     wires::<UnsealedTcpTokio>();

@@ -90,3 +90,44 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         free_of_keys(&printed);
     });
 }
+
+/// A worker that is up when its key is taken off the list, as where it was stolen.
+pub(super) fn removed<P: Pair>() {
+    P::run(async {
+        let (listener, connector) = P::place();
+        let list = keys();
+        let listener = KeyedListener::manager(listener, "pool", list.clone()).unwrap();
+        let brief = BackoffPolicy::new().base(Duration::from_millis(20));
+        let (pool, driver) =
+            Pool::builder(P::timer()).name("pool").accept(listener).build().unwrap();
+        let mut events = pool.events();
+        P::spawn(async move {
+            driver.await;
+        });
+        let connector = KeyedConnector::worker(connector, "w1", key()).unwrap();
+        let double = |height: u64| async move { Ok::<_, String>(height * 2) };
+        let worker = Worker::new(P::timer(), double).name("w1").backoff(brief).dial(connector);
+        P::spawn(async move {
+            let _ = worker.await;
+        });
+        assert_eq!(pool.call::<u64, u64>(&4).await, Ok(8));
+        assert!(list.remove_member("w1"));
+        // The link ends, and the worker does not come back.
+        let (mut is_lost, mut is_refused) = (false, false);
+        while !(is_lost && is_refused) {
+            match events.next().await.expect("the pool lives") {
+                PoolEvent::Lost { reason, .. } => {
+                    let reason = reason.to_string();
+                    assert!(reason.contains("not on the list here any more"), "{reason}");
+                    is_lost = true;
+                }
+                PoolEvent::TurnedAway { reason, .. } => {
+                    assert!(reason.to_string().contains("no such key"), "{reason}");
+                    is_refused = true;
+                }
+                _ => {}
+            }
+        }
+        pool.stop().await.unwrap();
+    });
+}

@@ -1,6 +1,7 @@
 //! The dialling end.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use chargehand_core::io::{Dial, Exposure, Trust};
@@ -21,6 +22,8 @@ pub struct TlsDial<D> {
     config: Configured<ClientConfig>,
     server_name: Option<ServerName<'static>>,
     rules: Rules,
+    /// Whether certificates are those of members, who are known by their names wherever they are dialled.
+    knows_members: bool,
 }
 
 impl<D> TlsDial<D> {
@@ -28,7 +31,7 @@ impl<D> TlsDial<D> {
     /// reconnects cheap.
     pub fn new(dial: D, config: Arc<ClientConfig>) -> Self {
         let config = Configured::Fixed(config);
-        Self { dial, config, server_name: None, rules: Rules::default() }
+        Self { dial, config, server_name: None, rules: Rules::default(), knows_members: false }
     }
 
     /// Sets the name that the server's certificate has to have, whatever host is dialled. Default the host
@@ -56,7 +59,7 @@ impl<D> TlsDial<D> {
 
     #[cfg(feature = "members")]
     pub(crate) fn of_member(dial: D, config: Configured<ClientConfig>, rules: Rules) -> Self {
-        Self { dial, config, server_name: None, rules }
+        Self { dial, config, server_name: None, rules, knows_members: true }
     }
 
     /// Makes the same over another.
@@ -67,7 +70,15 @@ impl<D> TlsDial<D> {
             config: self.config.clone(),
             server_name: self.server_name.clone(),
             rules: self.rules.clone(),
+            knows_members: self.knows_members,
         }
+    }
+
+    /// Returns whose certificate the server is to show. Of a member that is no matter: where the address has no
+    /// host, as the path of a Unix domain socket has none, it is one that is not sent either.
+    fn name_at(&self, address: &str) -> Option<ServerName<'static>> {
+        let given = self.server_name.clone().or_else(|| server_name(address));
+        given.or_else(|| self.knows_members.then(|| IpAddr::from(Ipv4Addr::LOCALHOST).into()))
     }
 }
 
@@ -87,7 +98,7 @@ where
     type Dialling = Opening<D::Dialling, D::Stream>;
 
     fn dial(&self, address: &str) -> Self::Dialling {
-        let Some(name) = self.server_name.clone().or_else(|| server_name(address)) else {
+        let Some(name) = self.name_at(address) else {
             return Opening::failed(TlsError::Name { address: address.into() });
         };
         match self.config.get() {

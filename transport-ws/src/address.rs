@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use chargehand_core::net;
 use http::Uri;
 use http::uri::Authority;
 
@@ -132,7 +133,7 @@ impl Peer {
 }
 
 /// Names the host of a peer that came by `address`, where that is an IP address with a port or
-/// alone. One peer has one name: without zone, and IPv4 as such.
+/// alone. One peer has one name, which it cannot change: see [`net::host_of`].
 pub(crate) fn host_of(address: &str) -> Option<Box<str>> {
     let host = match address.parse() {
         Ok(SocketAddr::V4(address)) => IpAddr::V4(*address.ip()),
@@ -143,7 +144,7 @@ pub(crate) fn host_of(address: &str) -> Option<Box<str>> {
             address[..end].parse().ok()?
         }
     };
-    Some(host.to_canonical().to_string().into())
+    net::host_of(&SocketAddr::new(host, 1).to_string())
 }
 
 fn port(authority: &Authority, usual: u16) -> Result<u16, &'static str> {
@@ -223,9 +224,13 @@ mod tests {
             ("::ffff:10.0.0.7", "10.0.0.7"),
             ("[::1]:9000", "::1"),
             ("[0:0::0:1]", "::1"),
-            ("[fe80::1%3]:9000", "fe80::1"),
-            ("[fe80::1%eth0]:9000", "fe80::1"),
-            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%3]:9000", "fe80::/64"),
+            ("[fe80::1%eth0]:9000", "fe80::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            // A machine has as many addresses of such a network as it likes.
+            ("[2001:db8:1:2:3:4:5:6]:9000", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+            ("[64:ff9b::10.1.2.3]:9000", "10.1.2.3"),
         ] {
             assert_eq!(host_of(address).as_deref(), Some(host), "{address}");
         }

@@ -237,7 +237,24 @@ fn plain(lines: VecDeque<String>, status: Option<Frame>) -> String {
     lines.into_iter().chain(status).map(|line| line + "\n").collect()
 }
 
-/// Peers choose their names and errors: none of them is to end a line or to move a cursor.
+/// Peers choose their names and errors: none of them is to end a line, to move a cursor, or to have what stands beside
+/// it show backwards.
 pub(crate) fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let is_odd = |c: char| {
+        let turns = ['\u{61c}', '\u{200e}', '\u{200f}'].contains(&c);
+        c.is_control() || turns || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    line.chars().map(|c| if is_odd(c) { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn nothing_that_a_peer_says_moves_the_cursor_or_turns_what_stands_beside_it() {
+        assert_eq!(printable("a\nb\u{1b}[2J\u{9b}"), "a?b?[2J?");
+        assert_eq!(printable("w1\u{202e} 1w \u{2067}\u{2028}\u{200f}"), "w1? 1w ???");
+        assert_eq!(printable("wörker 工人 עובד"), "wörker 工人 עובד");
+    }
 }

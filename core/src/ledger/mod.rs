@@ -244,16 +244,22 @@ impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
     /// Returns the lowest open height at or above `from`. Costs O(log spans), and one step for
     /// each span without an open height before the next.
     pub fn next_open(&self, from: H) -> Option<H> {
+        self.next_open_run(from).map(|run| *run.start())
+    }
+
+    /// Returns the lowest open height at or above `from`, with all that are open right above it. Costs as
+    /// [`next_open`](Ledger::next_open).
+    pub fn next_open_run(&self, from: H) -> Option<RangeInclusive<H>> {
         let (first, last) = self.range?;
         let mut open = from.max(first);
         let at = self.spans().partition_point(|held| held.last < open);
         for held in &self.spans()[at..] {
-            if held.first > open {
-                break;
+            if let Some(below) = held.first.previous().filter(|below| *below >= open) {
+                return Some(open..=below);
             }
             open = held.last.next()?;
         }
-        (open <= last).then_some(open)
+        (open <= last).then_some(open..=last)
     }
 
     /// Returns the heights that are not done as ranges, ascending: open, in flight or failed.

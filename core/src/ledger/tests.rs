@@ -296,6 +296,10 @@ fn check(
         prop_assert_eq!(ledger.mark(height), model.get(&height).copied());
         let next = range.clone().find(|open| *open >= height && !model.contains_key(open));
         prop_assert_eq!(ledger.next_open(height), next);
+        let open_there = range.clone().skip_while(|open| Some(*open) != next);
+        let last = open_there.take_while(|open| !model.contains_key(open)).last();
+        let run = next.zip(last).map(|(next, last)| next..=last);
+        prop_assert_eq!(ledger.next_open_run(height), run);
     }
     let resumed = Ledger::resume_growing(&ledger.snapshot(), 100).unwrap();
     let kept: Model = model.clone().into_iter().filter(|(_, m)| *m != Mark::InFlight).collect();

@@ -24,6 +24,8 @@ pub(super) enum Answer {
 
 impl SchedulerMut<'_> {
     /// Takes in an answer without a result, and what it says of trying again.
+    #[allow(clippy::inline_always, reason = "without: above the flash aim by 52 bytes")]
+    #[inline(always)]
     pub(super) fn on_useless_answer(
         &mut self,
         worker: u32,
@@ -37,27 +39,29 @@ impl SchedulerMut<'_> {
                 self.as_own(second)
             }
         };
-        // `Answer` has no field: else above the flash aim.
+        #[cfg(feature = "task-times")]
+        if let Useless::Throttled(pause) = why {
+            self.on_throttled(worker, task, pause);
+            self.close_drained(worker);
+            return Ok(());
+        }
+        #[cfg(feature = "task-times")]
+        if let Useless::KeyThrottled(pause) = why {
+            self.on_key_throttled(worker, task, pause);
+            self.close_drained(worker);
+            return Ok(());
+        }
+        // A match of its own, and `Answer` without a field: else above the flash aim.
         let answer = match why {
-            Useless::Unusable => Some(Answer::Unusable),
-            Useless::Final => Some(Answer::Final),
-            Useless::Permanent => Some(Answer::Permanent),
+            Useless::Unusable => Answer::Unusable,
+            Useless::Final => Answer::Final,
+            Useless::Permanent => Answer::Permanent,
             #[cfg(feature = "task-times")]
-            Useless::RetryAfter(_) => Some(Answer::Failed),
-            #[cfg(feature = "task-times")]
-            Useless::Throttled(pause) => {
-                self.on_throttled(worker, task, pause);
-                None
-            }
-            #[cfg(feature = "task-times")]
-            Useless::KeyThrottled(pause) => {
-                self.on_key_throttled(worker, task, pause);
-                None
+            Useless::RetryAfter(_) | Useless::Throttled(_) | Useless::KeyThrottled(_) => {
+                Answer::Failed
             }
         };
-        if let Some(answer) = answer {
-            self.on_useless(worker, task, answer);
-        }
+        self.on_useless(worker, task, answer);
         #[cfg(feature = "task-times")]
         if let Useless::RetryAfter(delay) = why {
             self.rest_for(task, delay);

@@ -9,12 +9,6 @@ impl Rng {
         Self(seed)
     }
 
-    /// Numbers of their own, which are others for each `salt`. Takes none of these.
-    #[allow(dead_code, reason = "not every test that has this file draws from two")]
-    pub(crate) fn apart(&self, salt: u64) -> Self {
-        Self::new(Self(self.0).next() ^ salt)
-    }
-
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -65,14 +65,11 @@ impl Jobs {
 
     pub(crate) fn add(&mut self, new: NewJob, budget: &Arc<Budget>) {
         let NewJob { work, giver, options, own, check } = new;
-        let (source, next) = match work {
-            Work::Heights(heights) => {
-                let next = heights.next_open(0);
-                (Supply::Heights(heights), next)
-            }
-            Work::Requests => (Supply::Requests(Requests::default()), None),
+        let source = match work {
+            Work::Heights(heights) => Supply::Heights(heights),
+            Work::Requests => Supply::Requests(Requests::default()),
         };
-        let job = Job {
+        let mut job = Job {
             source,
             giver,
             options,
@@ -80,7 +77,8 @@ impl Jobs {
             key: None,
             check,
             pace: Pace {
-                next,
+                next: None,
+                open_to: 0,
                 again: BinaryHeap::new(),
                 is_stopped: false,
                 untaken: Account::new(budget),
@@ -95,6 +93,9 @@ impl Jobs {
             is_feeding: true,
             dropped: false,
         };
+        if let Supply::Heights(heights) = &job.source {
+            job.pace.step_over(Some(0), heights);
+        }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("fewer ranges than 2^32")
@@ -155,6 +156,8 @@ impl Jobs {
     }
 
     /// Takes a height's answer out of `answers`.
+    #[expect(clippy::inline_always, reason = "a call of five arguments is a sixth of it")]
+    #[inline(always)]
     pub(crate) fn done(
         &mut self,
         index: u32,

@@ -6,7 +6,7 @@ use core::cmp::Reverse;
 
 use crate::budget::Account;
 use crate::mailbox::batches::at_once;
-use crate::mailbox::range::Options;
+use crate::mailbox::range::{Ledger, Options};
 
 /// How far ahead of its stream a range goes.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Ahead {
 pub(super) struct Pace {
     /// The next height to look at; `None` past the last. Of a map, the next request that is here.
     pub(super) next: Option<u64>,
+    /// The heights from the next one up to this are open. Nothing above the next is answered, so that stays so.
+    pub(super) open_to: u64,
     /// Heights whose answers were dropped for want of memory, to be asked for again: the lowest first.
     /// All are below the next.
     pub(super) again: BinaryHeap<Reverse<u64>>,
@@ -59,6 +61,23 @@ impl Pace {
             return self.next;
         }
         self.again.peek().map(|Reverse(height)| *height)
+    }
+
+    /// Goes on to the next height of a range.
+    #[inline]
+    pub(super) fn step(&mut self, height: u64, heights: &Ledger) {
+        if height < self.open_to {
+            self.next = Some(height + 1);
+        } else {
+            self.step_over(height.checked_add(1), heights);
+        }
+    }
+
+    /// Goes on to the next run of open heights.
+    pub(super) fn step_over(&mut self, from: Option<u64>, heights: &Ledger) {
+        let run = from.and_then(|from| heights.next_open_run(from));
+        self.next = run.as_ref().map(|run| *run.start());
+        self.open_to = run.map_or(0, |run| *run.end());
     }
 
     /// Returns the next height if the range may go so far ahead.

@@ -36,8 +36,8 @@ pub use self::{
 };
 pub use crate::mailbox::range::{Ledger, SignedLedger};
 
-/// A stream of each height of a range, or each request of a map, with its outcome. What it is of, `S`, says
-/// who made it:
+/// A stream of each height of a range, or each request of a map, with its outcome. Its type parameter `S` depends on
+/// how it was made:
 ///
 /// | made by | `S` |
 /// |---|---|
@@ -46,15 +46,14 @@ pub use crate::mailbox::range::{Ledger, SignedLedger};
 /// | [`Pool::map`](crate::Pool::map) | [`Requests`] |
 /// | [`Pool::map_raw`](crate::Pool::map_raw) | [`RawRequests`] |
 ///
-/// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
-/// range goes on, or [stops](Outcomes::stop_at_failure). How often it is tried again before that, and all
-/// else that single tasks have as well, is said by the handle: [`Pool::with`](crate::Pool::with). What is said here of heights holds for the requests of a map, too.
+/// Outcomes are returned as they arrive, or [in order](Outcomes::in_order). After a height failed the range goes on,
+/// or [stops](Outcomes::stop_at_failure). Retries and all other options that single tasks have too are set on the
+/// handle: [`Pool::with`](crate::Pool::with). What is said here of heights also holds for the requests of a map.
 ///
-/// Memory is O(heights in flight): the driver takes new heights only as outcomes are taken out
-/// here. The stream ends after the last height, or early if the pool stops or its driver is
-/// dropped; [`ledger`](Outcomes::ledger) and [`report`](Outcomes::report) tell. Dropping the stream
-/// cancels what is in flight. Any number of ranges and single calls may be under way in a pool: they
-/// take turns.
+/// Memory is O(heights in flight): the driver starts new heights only as outcomes are taken from this stream. The
+/// stream ends after the last height, or early if the pool stops or its driver is dropped, which
+/// [`ledger`](Outcomes::ledger) and [`report`](Outcomes::report) show. Dropping the stream cancels the tasks in
+/// flight. Any number of ranges and single calls can be under way in a pool; they take turns.
 ///
 /// ```
 /// # async fn save(height: u64, block: Vec<u8>) {}
@@ -108,10 +107,9 @@ impl<A, H: Height> Outcomes<A, Heights<H>> {
         outcomes
     }
 
-    /// Returns what is known so far: every height that the stream has returned is done or failed
-    /// here. Keep its [snapshot](chargehand_core::ledger::Ledger::snapshot) somewhere safe to resume from it with
-    /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
-    /// `Deserialize`, so any format will do:
+    /// Returns which heights are done or failed so far: all those that the stream has returned. To resume after a
+    /// crash, store its [snapshot](chargehand_core::ledger::Ledger::snapshot) and pass it to
+    /// [`Pool::process`](crate::Pool::process). A snapshot is `Serialize` and `Deserialize`, so any format will do:
     ///
     /// ```
     /// use chargehand::Ledger;
@@ -152,12 +150,11 @@ impl<A, S: Track> Outcomes<A, S> {
         }
     }
 
-    /// Returns outcomes in ascending order of their heights. At most `reorder_max` heights (at
-    /// least 1) are under way or wait here for a lower one, so a height that takes long holds up the
-    /// others at last: choose a few times what all workers hold at once. Without this outcomes are
-    /// returned as they come.
+    /// Returns outcomes in ascending order of their heights. At most `reorder_max` heights (at least 1) are under way
+    /// or wait for a lower one, so a slow height eventually holds up the others: choose a few times what all workers
+    /// hold at once. Without this, outcomes are returned as they come.
     ///
-    /// Where the stream ends early, it does so before the first height without an outcome.
+    /// A stream that ends early ends before the first height without an outcome.
     ///
     /// # Panics
     /// If the stream was polled before.
@@ -167,9 +164,8 @@ impl<A, S: Track> Outcomes<A, S> {
         self.set(|options| (options.ahead_max, options.is_ordered) = (Some(reorder_max), true))
     }
 
-    /// Has at most `ahead_max` (at least 1) under way or untaken, where outcomes are returned as they come.
-    /// Without this it is what [`Builder::ahead_max`](crate::Builder::ahead_max) says.
-    /// [`in_order`](Outcomes::in_order) has its own.
+    /// Limits how many heights are under way or untaken (at least 1) if outcomes are returned as they come. Default
+    /// [`Builder::ahead_max`](crate::Builder::ahead_max). [`in_order`](Outcomes::in_order) has its own limit.
     ///
     /// # Panics
     /// If the stream was polled before.
@@ -182,10 +178,10 @@ impl<A, S: Track> Outcomes<A, S> {
         self.set(|options| options.ahead_max = Some(ahead_max))
     }
 
-    /// Begins nothing new once a height has failed for good, and cancels those above it that are
-    /// under way. Those below it still end and are returned. In order, the failure is the last thing
-    /// that is returned, and so is an answer of another type in any order, since nobody but the
-    /// stream sees that. Without this a range goes on.
+    /// Starts no more heights once one has failed for good, and cancels those above it that are under way. Those
+    /// below it are still finished and returned. In order, the failure is the last outcome of the stream. An answer
+    /// of another type, which only the stream itself can detect, is the last outcome in any order. Without this, a
+    /// range goes on.
     ///
     /// # Panics
     /// If the stream was polled before.
@@ -199,7 +195,7 @@ impl<A, S: Track> Outcomes<A, S> {
         self
     }
 
-    /// Returns what has become of the range so far.
+    /// Returns a report of the range so far.
     pub fn report(&self) -> &S::Report {
         self.source.report()
     }
@@ -266,16 +262,15 @@ impl<A, S: Track> Outcomes<A, S> {
 }
 
 impl<A, S: Source<A>> Outcomes<A, S> {
-    /// Returns the next height with its outcome, or `None` after the last one. As that of
-    /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
-    /// returned by the next call.
+    /// Returns the next height with its outcome, or `None` after the last one, like `StreamExt::next` for callers
+    /// that do not import that trait. Dropping the future loses nothing: the next call returns the outcome.
     #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
     pub fn next(&mut self) -> Next<'_, Self> {
         Next(self)
     }
 
-    /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
-    /// it. Dropping the future cancels what is in flight.
+    /// Runs the range to its end, calls `on_outcome` for each height, and returns a report. Dropping the future
+    /// cancels the tasks in flight.
     pub async fn each(
         mut self,
         mut on_outcome: impl FnMut(S::Request, Result<A, TaskError>),
@@ -336,6 +331,15 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
         let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
         source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
         self.start();
+        let next = self.next_ready();
+        if next.is_ready() { next } else { self.poll_more(cx) }
+    }
+}
+
+impl<A, S: Source<A>> Outcomes<A, S> {
+    /// As [`poll_next`](Stream::poll_next), where nothing is at hand. By itself, since that saves what it needs of
+    /// the stack for every outcome.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<<Self as Stream>::Item>> {
         loop {
             let next = self.next_ready();
             if next.is_ready() {

@@ -57,10 +57,7 @@ where
 
     pub(super) fn admit(&mut self, opening: S::Opening) {
         if self.opening.is_full() {
-            if let Some(oldest) = self.in_the_way().and_then(|entry| self.opening.remove(entry)) {
-                self.places[oldest as usize].opening = None;
-                self.on_end(oldest, DisconnectReason::PushedOut);
-            }
+            self.push_out(self.in_the_way());
         }
         let host = self.source.as_ref().and_then(|source| source.accepted_host().map(Into::into));
         let index = self.free.pop().unwrap_or_else(|| {
@@ -79,17 +76,38 @@ where
         place.entry.wake();
     }
 
+    /// Drops the handshake of this entry, if there is one.
+    fn push_out(&mut self, entry: Option<u32>) {
+        if let Some(place) = entry.and_then(|entry| self.opening.remove(entry)) {
+            self.places[place as usize].opening = None;
+            self.on_end(place, DisconnectReason::PushedOut);
+        }
+    }
+
     /// Returns whose handshake goes so that there is room for one more: a peer that means it is through in
-    /// a moment, so it is the oldest, of the host that has most.
+    /// a moment, so it is the oldest, of whoever has most, and before those that have proven who they are.
     fn in_the_way(&self) -> Option<u32> {
         let mut counts = BTreeMap::new();
         for place in self.places.iter().filter(|place| place.opening.is_some()) {
-            *counts.entry(&place.host).or_insert(0_usize) += 1;
+            *counts.entry(place.newcomer()).or_insert(0_usize) += 1;
         }
-        let most = counts.values().max()?;
+        let are_proven = counts.keys().all(Party::is_proven);
+        let is_one = |party: &Party| party.is_proven() == are_proven;
+        let most = counts.iter().filter(|(party, _)| is_one(party)).map(|(_, count)| *count).max();
         self.opening.oldest_where(|&place| {
-            counts.get(&self.places[place as usize].host).is_some_and(|count| count == most)
+            let party = self.places[place as usize].newcomer();
+            is_one(&party) && counts.get(&party).copied() == most
         })
+    }
+
+    /// Returns whose handshake goes where an identity has more of them than its share, which is half: its own oldest.
+    fn over_share(&self, party: &Party) -> Option<u32> {
+        let half = self.settings.pending_handshakes_max.div_ceil(2);
+        let is_its = |place: &LinkSlot<S>| place.opening.is_some() && place.newcomer() == *party;
+        if !party.is_proven() || self.places.iter().filter(|place| is_its(place)).count() <= half {
+            return None;
+        }
+        self.opening.oldest_where(|&place| is_its(&self.places[place as usize]))
     }
 
     pub(super) fn poll_opening(&mut self, index: u32) {
@@ -109,7 +127,8 @@ where
             Err(reason) => return self.on_end(index, reason),
         };
         let host = self.places[index as usize].host.as_deref();
-        let room = self.room_for(&Party::new(link.identity(), host));
+        let party = Party::new(link.identity(), host);
+        let room = self.room_for(&party);
         let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         let greeted = room.and_then(|_| link.greet(&mut cx, &self.settings));
@@ -120,7 +139,7 @@ where
         match greeted {
             Err(end) => self.on_end(index, end),
             Ok(()) if up => self.on_up(index),
-            Ok(()) => {}
+            Ok(()) => self.push_out(self.over_share(&party)),
         }
     }
 
@@ -136,6 +155,9 @@ where
         let SlotState::Link(link) = &place.state else { return };
         place.up = true;
         self.links_up += 1;
+        if self.settings.links_of(&party).is_some() {
+            self.runner.memory.shares.begin(index, &party);
+        }
         let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
         self.scan_at = self.scan_at.min(soon);
         self.due = self.due.min(soon);
@@ -149,8 +171,19 @@ where
             self.due = self.due.min(self.watch.due());
             self.look_at_trust(index);
         }
+        self.tell_kin(&party);
         self.tell_room();
         self.resume(index);
+    }
+
+    /// Tells the links of a party how many they are: they have their share of the memory together.
+    pub(super) fn tell_kin(&mut self, party: &Party) {
+        let kin = self.runner.memory.shares.places_of(party);
+        for &index in &kin {
+            if let SlotState::Link(link) = &mut self.places[index as usize].state {
+                link.set_kin(kin.len());
+            }
+        }
     }
 
     /// Returns the place of the link that makes room for a newcomer of a party, if one has to, or why there is

@@ -95,6 +95,9 @@ where
             link.drop_jobs(index, &mut self.runner);
         }
         self.links_up -= usize::from(was_up);
+        if let Some(party) = self.runner.memory.shares.end(index) {
+            self.tell_kin(&party);
+        }
         if self.is_full && was_up {
             self.tell_room();
         }

@@ -113,6 +113,11 @@ where
             SlotState::Free | SlotState::Opening(_) => None,
         }
     }
+
+    /// Returns whom a handshake counts for, as far as the transport knows it yet.
+    fn newcomer(&self) -> Party {
+        self.party().unwrap_or_else(|| Party::at(self.host.as_deref()))
+    }
 }
 
 enum SlotState<S: LinkSource> {

@@ -213,7 +213,7 @@ where
         &mut self,
         around: &mut Around<'_, H>,
     ) -> Option<(RunId, Verdict)> {
-        if around.runner.memory.is_to_wait(self.leaving.bytes) {
+        if around.runner.memory.is_to_wait(self.leaving.bytes.saturating_mul(self.room.kin)) {
             self.state.stall(around);
             return None;
         }

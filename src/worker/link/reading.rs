@@ -28,11 +28,13 @@ pub(super) struct Arrival {
     pub(super) arriving: usize,
     /// Whether there is one for which there is too little.
     pub(super) is_missing: bool,
+    /// How many links there are of whoever this one counts for: what each may hold is a part of what one may.
+    pub(super) kin: usize,
 }
 
 impl Default for Arrival {
     fn default() -> Self {
-        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false }
+        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false, kin: 1 }
     }
 }
 
@@ -196,11 +198,16 @@ where
         false
     }
 
-    /// Returns whether the link holds as much as there is left. Not where a message is arriving that has
-    /// what it takes already.
+    /// Returns whether the link holds as much as there is left, or its part of that where it has kin. Not where
+    /// a message is arriving that has what it takes already.
     #[inline]
     pub(super) fn is_short(&self, memory: &Memory) -> bool {
-        memory.is_short(self.state.held) && self.room.arriving == 0
+        memory.is_short(self.state.held.saturating_mul(self.room.kin)) && self.room.arriving == 0
+    }
+
+    /// Notes how many links there are of whoever this one counts for.
+    pub(in crate::worker) fn set_kin(&mut self, links: usize) {
+        self.room.kin = links;
     }
 
     /// Admits messages up to this length without asking.

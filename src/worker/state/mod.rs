@@ -21,7 +21,7 @@ use super::runner::Runner;
 use super::settings::Settings;
 use super::usage::Usage;
 use crate::handler::{Handler, fail};
-use crate::link::identity::may_be_called;
+use crate::link::identity::{check_shown, may_be_called};
 use crate::link::ready::ReadySet;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::check_schema;
@@ -271,6 +271,7 @@ impl ProtocolState {
             let code = Code::WrongRole;
             return Err(DisconnectReason::Protocol { code, text: text.into() }.into());
         }
+        check_shown(hello.name)?;
         let (ours, theirs) = (settings.schema.as_deref(), hello.extensions.schema());
         check_schema(ours, theirs, hello.name)?;
         // What it calls itself counts as far as it has proven it.

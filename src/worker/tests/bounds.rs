@@ -89,6 +89,45 @@ fn a_link_that_holds_as_much_as_is_left_is_not_read_and_others_go_on() {
     }
 }
 
+/// However many links an identity or a host has, they leave more than a third together, and not a half of what
+/// the one before has left.
+#[test]
+fn all_links_of_an_identity_or_a_host_leave_others_as_much_as_one_of_them_would() {
+    for (who, other) in [("m1", "m2"), ("10.0.0.9", "10.0.0.8")] {
+        let (connector, listener) = pair(2);
+        let (worker, _timer, gate) = gated();
+        let worker = worker.memory_max(10_000).concurrency(1000).window_max(1000).links_max(16);
+        let of = |name: &str| {
+            let connector = connector.clone();
+            if name.starts_with('m') { connector.proven(name) } else { connector.on_host(name) }
+        };
+        beside(worker.serve(listener), async {
+            let mut greedy = Vec::new();
+            for _ in 0..8 {
+                let (mut manager, _) = Manager::knock(&of(who)).await;
+                manager.welcome(1000, 1 << 20).await;
+                settle().await;
+                greedy.push(manager);
+            }
+            let mut taken = 0;
+            for manager in &mut greedy {
+                taken += fill(manager).await - 2; // What its wire holds.
+            }
+            assert!((50..=63 + 8).contains(&taken), "{taken} of 100");
+            let (mut good, _) = Manager::knock(&of(other)).await;
+            good.welcome(1000, 1 << 20).await;
+            let left = fill(&mut good).await - 2;
+            assert!(left >= (100 - taken) / 2 && left >= 14, "{left} of {}", 100 - taken);
+
+            // Once all but one are gone, that one has a share of its own again.
+            drop(greedy.split_off(1));
+            open(&gate);
+            settle().await;
+            assert!(fill(&mut good).await > 0);
+        });
+    }
+}
+
 #[test]
 fn answers_that_nobody_reads_count_and_come_back_when_they_leave_or_their_link_ends() {
     for reads in [true, false] {

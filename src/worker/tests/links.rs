@@ -212,6 +212,7 @@ fn settings_out_of_range_are_named() {
     assert!(text(|worker| worker.pending_handshakes_max(0)).contains("pending_handshakes_max"));
     assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
     assert!(text(|worker| worker.name("")).contains("1 to 64 bytes"));
+    assert!(text(|worker| worker.name("w\u{202e}1")).contains("that turns others"));
     assert!(text(|worker| worker.memory_max(0)).contains("memory_max"));
     assert!(text(|worker| worker.heartbeat_max(SHORT)).contains("heartbeat_max"));
     for backoff in [

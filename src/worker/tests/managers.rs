@@ -157,3 +157,34 @@ fn a_host_that_fills_the_handshakes_pushes_out_its_own_only() {
         good.ping().await;
     });
 }
+
+#[test]
+fn handshakes_of_one_identity_push_out_its_own_only_and_strangers_go_before_members() {
+    for is_proven in [true, false] {
+        let (worker, _timer, connector, listener) = doubler();
+        beside(worker.pending_handshakes_max(8).serve(listener), async {
+            // All come from one address, as behind a router.
+            let from = |name: Option<&str>| {
+                let connector = connector.clone().on_host("10.0.0.1");
+                name.map_or(connector.clone(), |name| connector.proven(name))
+            };
+            let mut slow = Manager::connect(&from(Some("m2"))).await;
+            settle().await;
+            let mut crowd = Vec::new();
+            for _ in 0..50 {
+                crowd.push(Manager::connect(&from(is_proven.then_some("m1"))).await);
+                settle().await;
+            }
+            slow.recv().await.expect("the worker's Hello");
+            slow.welcome(1, 1 << 20).await;
+            slow.ping().await;
+            // Of an identity no more than half are pending, so that others find room without pushing.
+            let mut pending = 0;
+            for manager in &mut crowd {
+                while let Some(Some(_)) = smol::future::poll_once(manager.recv()).await {}
+                pending += usize::from(smol::future::poll_once(manager.recv()).await.is_none());
+            }
+            assert_eq!(pending, if is_proven { 4 } else { 7 }, "beside that of the other member");
+        });
+    }
+}

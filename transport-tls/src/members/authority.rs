@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 
 use super::file::{MembersError, header, read_secret, write_new};
+use super::judge::is_authority;
 use super::role::{Role, is_name, uri};
 use crate::day::DAY_SECONDS;
 
@@ -249,7 +250,7 @@ impl<'a> Join<'a> {
         if self.manager.is_some_and(|manager| manager.contains(['\n', '\r'])) {
             return Err("the manager's address is more than a line".to_owned());
         }
-        if let Some(other) = self.trusted.iter().find(|trusted| !is_certificate(trusted)) {
+        if let Some(other) = self.trusted.iter().find(|trusted| !has_authority(trusted)) {
             return Err(format!("this is no authority's certificate to trust: {other:.40}"));
         }
         let mut params = CertificateParams::default();
@@ -278,6 +279,8 @@ impl<'a> Join<'a> {
     }
 }
 
-fn is_certificate(pem: &str) -> bool {
-    pem_of(pem).is_some_and(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).is_ok())
+/// Whether the first certificate in a text is an authority's.
+fn has_authority(pem: &str) -> bool {
+    let certificate = pem_of(pem).map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()));
+    certificate.is_some_and(|it| it.is_ok_and(|it| is_authority(&it)))
 }

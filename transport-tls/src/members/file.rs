@@ -6,7 +6,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Why a file of an authority or a member cannot be made or used. The text names the file, and says what to
@@ -105,6 +105,13 @@ pub(super) fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     values.next().map(str::trim)
 }
 
+/// Says what several files in one have, or one that somebody has put together.
+pub(super) fn several(path: &Path, what: &str) -> MembersError {
+    let problem =
+        format!("it has {what}: is it several join files in one? Give this member its own alone");
+    MembersError::new(path, problem)
+}
+
 /// What a member's file has.
 pub(super) struct JoinFile {
     pub(super) key: PrivateKeyDer<'static>,
@@ -128,12 +135,13 @@ impl JoinFile {
         }
         let wrong =
             |what: &str| MembersError::new(path, format!("it has no {what}: is it a join file?"));
-        let damaged = |error| match error {
-            pem::Error::NoItemsFound => wrong("key"),
-            _ => MembersError::new(path, "it is damaged: what is in it cannot be read"),
-        };
+        let damaged = |_| MembersError::new(path, "it is damaged: what is in it cannot be read");
         let bytes = text.as_bytes();
-        let key = PrivateKeyDer::from_pem_slice(bytes).map_err(damaged)?;
+        let mut keys = PrivateKeyDer::pem_slice_iter(bytes);
+        let key = keys.next().ok_or_else(|| wrong("key"))?.map_err(damaged)?;
+        if keys.next().is_some() {
+            return Err(several(path, "more than one key"));
+        }
         let mut certificates = CertificateDer::pem_slice_iter(bytes);
         let certificate =
             certificates.next().ok_or_else(|| wrong("certificate"))?.map_err(damaged)?;

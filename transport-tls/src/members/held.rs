@@ -10,8 +10,8 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::file::{JoinFile, MembersError};
-use super::judge::Judge;
+use super::file::{JoinFile, MembersError, several};
+use super::judge::{Judge, is_authority};
 use super::role::Role;
 use crate::TlsError;
 
@@ -48,6 +48,9 @@ impl Held {
                 "this is the join file of a {own_role}, \"{name}\": give the one of a {role}, or load it as \
                  a {own_role}"
             )));
+        }
+        if !join.authorities.iter().all(is_authority) {
+            return Err(several(path, "a certificate to trust that is no authority's"));
         }
         let not_after = judge.not_after(&join.certificate);
         let (client, server) = configure(join, &judge).map_err(|error| match error {

@@ -16,7 +16,7 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, HandshakeKind,
     OtherError, PeerIncompatible, RootCertStore, SignatureScheme,
 };
-use webpki::EndEntityCert;
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::revoked::Revoked;
 use super::role::{Role, member};
@@ -98,11 +98,12 @@ impl Judge {
         }
     }
 
-    /// Returns whom a session has proven. Certificates of one that is resumed are judged anew.
+    /// Returns whom a session has proven. Its certificate is judged anew where it may have been another judge that
+    /// took it: that of a resumed session, or of one whose handshake began before a [renewal](super::Members::renew).
     pub(super) fn identify(&self, session: &CommonState) -> Result<Box<str>, BoxError> {
         let certificates = session.peer_certificates().unwrap_or_default();
         let own = certificates.first().ok_or("it has shown no certificate")?;
-        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+        if self.renewals > 0 || session.handshake_kind() == Some(HandshakeKind::Resumed) {
             return Ok(self.judge(own, self.now()).map_err(TlsError::of)?);
         }
         let (_, name) = named(own)?;
@@ -169,6 +170,27 @@ impl Judge {
         named(certificate)
             .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
     }
+}
+
+/// Returns whether a certificate is an authority's, be it good now or not. Nothing else may be trusted to say who
+/// is a member: whoever has a member's key could make more members by it.
+pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let (Ok(own), Ok(anchor)) =
+        (EndEntityCert::try_from(certificate), webpki::anchor_from_trusted_cert(certificate))
+    else {
+        return false;
+    };
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
+    let (anchors, usage) = ([anchor], KeyUsage::server_auth());
+    // That of an authority cannot be a peer's, which is said once its dates are right.
+    let problem = |now| {
+        own.verify_for_usage(algorithms, &anchors, &[], now, usage, None, None).map(drop).err()
+    };
+    match problem(UnixTime::since_unix_epoch(Duration::ZERO)) {
+        Some(webpki::Error::CertNotValidYet { not_before, .. }) => problem(not_before),
+        problem => problem,
+    }
+    .is_some_and(|problem| matches!(problem, webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Returns the one member that a certificate names.

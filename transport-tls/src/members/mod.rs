@@ -151,7 +151,9 @@ impl Members {
     /// hexadecimal digits, of which [`Join::write`] puts it into a join file. What follows `#` is a remark. The file is
     /// looked at with each handshake, and read again when it has changed.
     ///
-    /// While it cannot be read, or a line is neither, who was refused before stays so.
+    /// While it cannot be read, or a line is neither, or anybody may write to it, who was refused before stays so. Whom
+    /// it has no longer is let in once it has stood unchanged for two seconds: somebody may be at it until then, so
+    /// best move a whole one into its place.
     ///
     /// # Errors
     /// The file cannot be read now, a line is neither, or anybody may write to it (on Unix).

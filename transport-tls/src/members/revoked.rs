@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::file::MembersError;
 use super::role::is_name;
 
-/// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks.
+/// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks; and
+/// somebody may be at it, so that half of it is there.
 const YOUNG: Duration = Duration::from_secs(2);
 const LATELY: Duration = Duration::from_secs(1);
 
@@ -26,7 +27,7 @@ struct State {
     list: List,
     /// When the file was looked at last.
     looked_at: Option<Instant>,
-    /// What the file was when it was read.
+    /// What the file was when it was read, if it need not be read again until it is another.
     stamp: Option<Stamp>,
 }
 
@@ -67,8 +68,7 @@ impl Revoked {
     pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
         // Before the text: if it changes in between, it is read again.
         let stamp = fs::metadata(path).map_err(|error| MembersError::io(path, error))?;
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::mode(&stamp) & 0o002 != 0 {
+        if is_open_to_all(&stamp) {
             return Err(MembersError::new(
                 path,
                 "anybody here may change it, and so take a name off the list: chmod o-w it",
@@ -79,7 +79,7 @@ impl Revoked {
         if let Some(problem) = problem {
             return Err(MembersError::new(path, problem));
         }
-        let stamp = Some(Stamp::of(&stamp));
+        let stamp = Some(Stamp::of(&stamp)).filter(|stamp| !stamp.is_young());
         Ok(Self {
             path: Some(path.to_owned()),
             state: Mutex::new(State { list, stamp, looked_at: None }),
@@ -106,25 +106,36 @@ impl Revoked {
 }
 
 impl State {
-    /// Reads the file again where it has changed. A list that cannot be read, or not whole, lets nobody in who
-    /// was refused before.
+    /// Reads the file again where it has changed. A list that cannot be read, or not whole, or that anybody may
+    /// change, lets nobody in who was refused before; nor does one that somebody may still be writing.
     fn refresh(&mut self, path: &Path) {
         self.looked_at = Some(Instant::now());
         let Ok(file) = fs::metadata(path) else { return };
         let stamp = Stamp::of(&file);
-        if self.stamp == Some(stamp) && !stamp.is_young() {
+        if self.stamp == Some(stamp) {
             return;
         }
         let Ok(text) = fs::read_to_string(path) else { return };
         let (list, problem) = List::of(&text);
-        if problem.is_some() {
+        let is_young = stamp.is_young();
+        if is_young || problem.is_some() || is_open_to_all(&file) {
             self.list.names.extend(list.names);
             self.list.serials.extend(list.serials);
         } else {
             self.list = list;
         }
-        self.stamp = Some(stamp);
+        self.stamp = (!is_young).then_some(stamp);
     }
+}
+
+#[cfg(unix)]
+fn is_open_to_all(file: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(file) & 0o002 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_: &Metadata) -> bool {
+    false
 }
 
 impl List {

@@ -31,7 +31,8 @@ pub(super) struct Queueing {
 
 impl Queueing {
     pub(super) fn draw(rng: &mut Rng, (tasks, workers): (usize, usize)) -> Self {
-        let mut dice = rng.apart(0x0073_6572_7665);
+        // Of their own: none of the other numbers is taken for them.
+        let mut dice = Rng::new(rng.clone().next() ^ 0x0073_6572_7665);
         let (picky, rated) = (dice.pick(&[0, 10, 60]), dice.pick(&[0, 0, 30, 80]));
         let of_keys = dice.pick(&[0, 30, 80]);
         let options = Vec::new();

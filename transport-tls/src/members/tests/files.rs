@@ -92,6 +92,11 @@ fn names_hosts_and_authorities_that_cannot_be_meant_are_refused_and_nothing_is_w
     assert!(join().manager("tls://a\nName: m1").write(&path).is_err());
     assert!(join().host("wö").write(&path).is_err());
     assert!(join().also_trust("nobody").write(&path).is_err());
+    // Nor is a member one to trust, or it could make more members.
+    join().write(dir.path("w1.join")).unwrap();
+    let member = fs::read_to_string(dir.path("w1.join")).unwrap();
+    let text = join().also_trust(&member).write(&path).unwrap_err().to_string();
+    assert!(text.contains("no authority's certificate"), "{text}");
     assert!(!path.exists());
 }
 
@@ -178,6 +183,88 @@ fn a_key_of_another_file_in_a_members_place_is_told() {
     assert!(text.contains("this is the file of an authority"), "{text}");
     assert!(text.contains("Authority::join"), "{text}");
     assert!(!text.contains("PRIVATE"), "{text}");
+}
+
+/// Of several files in one, the certificates of the later members stand where those are that the first one trusts:
+/// whoever has a later one's key could vouch for anybody.
+#[test]
+fn several_files_in_one_are_refused_and_make_no_member_an_authority() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let join = |name: &str| {
+        let path = dir.path(name);
+        authority.join(Role::Worker, name).write(&path).unwrap();
+        fs::read_to_string(path).unwrap()
+    };
+    let (one, other) = (join("w1"), join("w2"));
+    let without_key = &other[..other.find("-----BEGIN PRIVATE KEY").unwrap()];
+    for (number, (text, problem)) in [
+        (format!("{one}{other}"), "more than one key"),
+        (format!("{one}{one}"), "more than one key"),
+        (format!("{one}{without_key}"), "no authority's"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = dir.path(&format!("several-{number}"));
+        write_new(&path, text).unwrap();
+        let error = Members::worker(&path).unwrap_err().to_string();
+        assert!(error.contains(problem) && error.contains("several join files"), "{error}");
+    }
+    // Another authority's certificate behind it is one more to trust, whenever that was made.
+    let second = Authority::create(dir.path("second.pem")).unwrap();
+    let path = dir.path("rotated");
+    write_new(&path, &format!("{one}{}", second.certificate())).unwrap();
+    assert_eq!(Members::worker(&path).unwrap().name(), "w1");
+}
+
+/// Editors and mail of other systems end lines with a carriage return as well.
+#[test]
+fn files_with_carriage_returns_are_the_same() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let join = authority.join(Role::Worker, "w1").manager("tls://m1:9000");
+    join.write(dir.path("w1.join")).unwrap();
+    let returned = |name: &str| {
+        let text = fs::read_to_string(dir.path(name)).unwrap().replace('\n', "\r\n");
+        let path = dir.path(&format!("{name}-returned"));
+        write_new(&path, &text).unwrap();
+        path
+    };
+    let worker = Members::worker(returned("w1.join")).unwrap();
+    assert_eq!((worker.name(), worker.manager()), ("w1", Some("tls://m1:9000")));
+    let again = Authority::open(returned("authority.pem")).unwrap();
+    let later = dir.pool(again.join(Role::Pool, "m1").also_trust(authority.certificate())).unwrap();
+    let list = dir.path("revoked");
+    fs::write(&list, "w1 # lost\r\nw2\r\n").unwrap();
+    let later = later.revoked(&list).unwrap();
+    assert!(later.is_revoked("w1") && later.is_revoked("w2") && !later.is_revoked("w3"));
+}
+
+/// A link does not change what a file is: one to a secret that is open to others is refused, and nothing is
+/// written through one.
+#[cfg(unix)]
+#[test]
+fn links_to_files_are_as_good_as_the_files_and_are_never_written_through() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let (file, link) = (dir.path("w1.join"), dir.path("link"));
+    authority.join(Role::Worker, "w1").write(&file).unwrap();
+    symlink(&file, &link).unwrap();
+    assert_eq!(Members::worker(&link).unwrap().name(), "w1");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(Members::worker(&link).unwrap_err().to_string().contains("chmod 600"));
+
+    let (nowhere, trap) = (dir.path("nowhere"), dir.path("trap"));
+    symlink(&nowhere, &trap).unwrap();
+    assert!(authority.join(Role::Worker, "w2").write(&trap).is_err());
+    assert!(Authority::create(&trap).is_err());
+    assert!(!nowhere.exists(), "nothing is made where the link leads");
+    // Where there is no folder, or none that may be written to, the error has the path.
+    let text = authority.join(Role::Worker, "w2").write(dir.path("no/w2")).unwrap_err();
+    assert!(text.to_string().contains("no/w2"), "{text}");
 }
 
 #[test]

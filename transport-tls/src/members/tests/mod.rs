@@ -4,7 +4,7 @@ mod renewals;
 mod strangers;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -139,6 +139,85 @@ fn members_speak_tls_13_alone_and_send_and_take_nothing_before_its_handshake_is_
     });
 }
 
+/// A client's first message, which asks for a server of this name.
+fn hello_for(name: &[u8]) -> Vec<u8> {
+    let with_length = |count: usize, bytes: &[u8]| {
+        let length = (bytes.len() as u64).to_be_bytes();
+        [&length[8 - count..], bytes].concat()
+    };
+    let extension = |kind: u8, bytes: &[u8]| [&[0, kind], &*with_length(2, bytes)].concat();
+    let name = with_length(2, &[&[0], &*with_length(2, name)].concat());
+    let share = [&[0, 0x1d], &*with_length(2, &[9; 32])].concat();
+    let extensions = [
+        extension(0, &name),
+        extension(43, &[2, 3, 4]),
+        extension(10, &[0, 2, 0, 0x1d]),
+        extension(13, &[0, 4, 4, 3, 8, 4]),
+        extension(51, &with_length(2, &share)),
+    ];
+    let body =
+        [&[3, 3][..], &[7; 32], b"\0\0\x02\x13\x01\x01\0", &with_length(2, &extensions.concat())];
+    let message = [&[1], &*with_length(3, &body.concat())].concat();
+    [&[22, 3, 1], &*with_length(2, &message)].concat()
+}
+
+/// A member is who its certificate says, whomever a client asks for; what is no name at all is refused.
+#[test]
+fn the_name_that_a_client_asks_for_changes_nothing_and_an_odd_one_is_an_error() {
+    use chargehand_core::io::Accept;
+
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let worker = dir.worker(authority.join(Role::Worker, "w1")).unwrap();
+        for name in ["m1", "M1", "m2", "w1", "xn--m1", "127.0.0.1", "a.b.example"] {
+            let dial = worker.dial(()).server_name(name.try_into().unwrap());
+            assert_eq!(met_by(&dial, &pool).await, (known("m1"), known("w1")), "{name}");
+        }
+        let long = [b'a'; 300];
+        for (name, is_odd) in [
+            (&b"m1"[..], false),
+            (b"m1/../m2", true),
+            (b"m1\0m2", true),
+            (b"..", true),
+            (b"\xff\xfe", true),
+            (b"", true),
+            (&long, true),
+        ] {
+            let (mut near, far) = Memory::pair();
+            near.write_all(&hello_for(name)).await.unwrap();
+            near.cut();
+            let mut accept = pool.accept(()).over(Once::new(far));
+            let opening = std::future::poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0;
+            let text = opening.await.unwrap_err().to_string();
+            // Without an odd name it is answered, and then the client is gone.
+            assert_eq!(!text.contains("in the middle of the TLS handshake"), is_odd, "{text}");
+            let answer = near.take_input();
+            assert_eq!(answer.first() == Some(&21), is_odd, "an alert: {answer:?}");
+        }
+    });
+}
+
+/// A handshake that is pending holds 64 KiB at most, whatever it announces.
+#[test]
+fn a_first_message_of_more_than_64_kib_is_refused_by_its_length() {
+    use chargehand_core::io::Accept;
+
+    run(async {
+        let dir = Dir::new();
+        let pool = dir.pool(dir.authority().join(Role::Pool, "m1")).unwrap();
+        let (mut near, far) = Memory::pair();
+        // A record with the head of a `ClientHello` alone, and nothing behind it.
+        near.write_all(b"\x16\x03\x01\x00\x04\x01\x01\x00\x00").await.unwrap();
+        let mut accept = pool.accept(()).over(Once::new(far));
+        let opening = std::future::poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0;
+        let text = opening.await.unwrap_err().to_string();
+        assert!(text.contains("TLS"), "{text}");
+        assert_eq!(near.take_input().first(), Some(&21), "an alert");
+    });
+}
+
 #[test]
 fn a_certificate_is_good_for_its_role_only() {
     run(async {
@@ -211,6 +290,18 @@ fn a_certificate_of_the_authority_that_names_no_member_or_two_is_none_of_a_membe
         (&["chargehand://pool/m1/3"], false),
         (&["chargehand://pool/"], false),
         (&["chargehand://admin/m1"], false),
+        // Nothing is made of what is nearly a member's.
+        (&["chargehand://pool/m1/"], false),
+        (&["chargehand://pool/m1/../m2"], false),
+        (&["chargehand://POOL/m1"], false),
+        (&["CHARGEHAND://pool/m1"], false),
+        (&["chargehand://pool/m%31"], false),
+        (&["chargehand://pool/m1?x"], false),
+        (&["chargehand://pool/m1 "], false),
+        (&["chargehand://pool/.m1"], false),
+        (&["chargehand://pool/m1\0"], false),
+        (&[&*format!("chargehand://pool/{}", "m".repeat(61))], false),
+        (&[&*format!("chargehand://pool/{}", "m".repeat(60))], true),
     ] {
         let certificate = authority.certify(uris);
         let result = judge.own(&certificate);
@@ -325,9 +416,37 @@ fn who_is_put_on_the_list_is_refused_from_the_next_handshake_on_with_a_session_t
         assert!(pool.is_revoked("w1"));
         fs::write(&list, "w2\n!!\n").unwrap();
         assert!(pool.is_revoked("w1") && pool.is_revoked("w2"));
-        fs::write(&list, "\n").unwrap();
+        // Nor does one that somebody is at: it may be the beginning of a whole one.
+        fs::write(&list, "").unwrap();
+        assert!(pool.is_revoked("w1") && pool.is_revoked("w2"));
+        assert!(met(&one, &pool).await.1.unwrap_err().contains("has been revoked"));
+        settle(&list);
         assert_eq!(met(&one, &pool).await, (known("m1"), known("w1")));
     });
+}
+
+/// Has a file look as it does once it has stood for a while.
+fn settle(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_makes_the_list_one_that_anybody_may_change_takes_no_name_off_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = Dir::new();
+    let list = dir.path("revoked");
+    fs::write(&list, "w1").unwrap();
+    let pool = dir.pool(dir.authority().join(Role::Pool, "m1")).unwrap().revoked(&list).unwrap();
+    for (mode, text, is_revoked) in [(0o666, "w2", true), (0o644, "w2\n", false)] {
+        fs::write(&list, text).unwrap();
+        fs::set_permissions(&list, fs::Permissions::from_mode(mode)).unwrap();
+        settle(&list);
+        assert_eq!(pool.is_revoked("w1"), is_revoked, "{mode:o}");
+        assert!(pool.is_revoked("w2"));
+    }
 }
 
 #[test]

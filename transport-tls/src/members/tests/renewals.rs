@@ -106,3 +106,46 @@ fn streams_of_an_authority_that_is_trusted_no_longer_end_and_others_stay() {
         assert!(pool.is_revoked("w9"));
     });
 }
+
+/// A handshake goes by what there was when it began, so what it found is looked at again once it is done.
+#[test]
+fn a_renewal_while_a_handshake_is_under_way_holds_for_that_as_well() {
+    use chargehand_core::io::{Accept, Dial};
+    use futures_util::future::{join, poll_fn};
+
+    run(async {
+        let (dir, elsewhere) = (Dir::new(), Dir::new());
+        let (old, new) = (dir.authority(), elsewhere.authority());
+        let trusting = |role, name| old.join(role, name).also_trust(new.certificate());
+        let late = dir.worker(trusting(Role::Worker, "w1")).unwrap();
+        let moved = new.join(Role::Worker, "w2").also_trust(old.certificate());
+        let moved = dir.worker(moved).unwrap();
+        for pool_dials in [true, false] {
+            for (worker, is_let_in) in [(&late, false), (&moved, true)] {
+                let pool = dir.pool(trusting(Role::Pool, "m1")).unwrap();
+                let (near, far) = Memory::pair();
+                let (dialler, listener) =
+                    if pool_dials { (&pool, worker) } else { (worker, &pool) };
+                let dial = dialler.dial(()).over(Once::new(near));
+                let mut accept = listener.accept(()).over(Once::new(far));
+                let dialling = dial.dial("m1:9000");
+                let accepting = poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0;
+                // Both ends have begun. Now the pool trusts the new authority alone.
+                dir.load(new.join(Role::Pool, "m1"), |path| pool.renew(path)).unwrap();
+                let (dialled, accepted) = join(dialling, accepting).await;
+                let at_pool = if pool_dials { dialled } else { accepted };
+                match at_pool {
+                    Ok(stream) => assert!(is_let_in, "{:?}", stream.identity()),
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(
+                            text.contains("not of an authority that this end trusts"),
+                            "{text}"
+                        );
+                        assert!(!is_let_in, "{text}");
+                    }
+                }
+            }
+        }
+    });
+}
