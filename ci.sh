@@ -547,7 +547,8 @@ stage_bench() {
   cargo run --release -p chargehand-bench -- latency --only 'one core each' "${short[@]}"
   cargo run --release -p chargehand-bench -- peers "${short[@]}"
   cargo run --release -p chargehand-bench -- scale "${short[@]}"
-  cargo run --release -p chargehand-bench -- mixed --only 'a range' "${short[@]}"
+  # A range by window, by choice, and by dask.distributed and Celery.
+  cargo run --release -p chargehand-bench -- mixed --only 'a range, one of 8' "${short[@]}"
   cargo run --release -p chargehand-bench -- tls --only 'come back' "${short[@]}"
   bash bench/cli.sh 200 20000 1
 }

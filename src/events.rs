@@ -165,10 +165,10 @@ pub enum PoolEvent {
         /// Whose certificate, on which day, and the remedy.
         why: String,
     },
-    /// The pool's [flight recorder](crate::Builder::flight_recorder) writes nothing more, because the disk is full for
-    /// example. The pool goes on without it.
+    /// The pool's [flight recorder](crate::Builder::flight_recorder) stopped writing, for example because its disk is
+    /// full. The pool goes on without it.
     Unrecorded {
-        /// The error of the operating system, or how long the file has to be.
+        /// What the system reported, or what is wrong with the file.
         why: String,
     },
     /// This many events before this one were dropped because they were not read in time.

@@ -112,6 +112,7 @@ fn the_tail_of_short_calls_is_cut_to_a_fifth_by_two_percent_more_sends() {
     let (once, _) = tail(Hedge::never());
     let (twice, stats) = tail(Hedge::after_p95());
     let tasks = stats.tasks;
+    println!("p99.9 {twice:?} with second attempts, {once:?} without: {tasks}");
     assert!(twice * 5 <= once, "{twice:?} of {once:?}: {tasks}");
     assert!(tasks.sent <= tasks.submitted + tasks.submitted / 50 + 10, "{tasks}");
 }

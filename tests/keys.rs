@@ -174,6 +174,22 @@ fn one_who_cancels_leaves_the_others_their_answer() {
 }
 
 #[test]
+fn whoever_asks_as_the_last_one_gives_up_is_not_cancelled_with_that() {
+    let world = World::new(1);
+    let begun = noting(&world, Script::new());
+    let pool = world.pool(|builder| builder);
+    let shared = keyed(&pool, TaskKey::from(7).unique());
+    let first = shared.try_submit::<u64, u64>(7).unwrap();
+    world.advance(SECOND / 2);
+    drop(first);
+    // The pool hears of both at once.
+    let second = shared.try_submit::<u64, u64>(7).unwrap();
+    let third = shared.try_submit::<u64, u64>(7).unwrap();
+    assert_eq!(world.run(join_all([second, third])), [Ok(7), Ok(7)]);
+    assert_eq!(begun.borrow().len(), 2, "what was asked anew is one call again");
+}
+
+#[test]
 fn answers_of_this_process_are_shared_as_well() {
     let world = World::new(1);
     let timer = world.timer();

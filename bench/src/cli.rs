@@ -41,7 +41,8 @@ pub(crate) enum Command {
     /// 50,000 tasks a second.
     #[cfg(feature = "watched")]
     Watched,
-    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window.
+    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window; each mechanism
+    /// of scheduling off and on; and dask.distributed and Celery on the same range.
     Mixed,
     /// Instructions of the pieces for one cycle, under callgrind.
     Instructions {

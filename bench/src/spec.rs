@@ -25,7 +25,9 @@ pub(crate) enum Side {
     /// Workers whose tasks take time. They say their addresses.
     Sleepers { workers: u32, slow: bool, stragglers: bool },
     /// The manager of those.
-    Mixed { addresses: Vec<String>, window: u16, slow: bool, load: MixedLoad },
+    Mixed { addresses: Vec<String>, window: u16, slow: bool, by_answers: bool, load: MixedLoad },
+    /// A mechanism of scheduling, as one row of its contest has it. Manager and workers are one process.
+    Judged { mechanism: Mechanism, row: u8 },
     /// A pool and a worker in one, whose links come up, go and come back. It says how fast.
     Reconnects { transport: Transport, links: u32 },
     /// A piece, to be counted under callgrind.
@@ -112,6 +114,19 @@ pub(crate) enum MixedLoad {
     Arrivals { rate: f64, seconds: u32 },
     /// The same, all of them short, to workers that are at times far slower; with second attempts or without.
     Hedged { rate: f64, seconds: u32, hedge: bool },
+}
+
+/// What `judged` compares.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Mechanism {
+    Choice,
+    Windows,
+    Queues,
+    Keys,
+    Throttling,
+    Ejection,
+    Progress,
+    Grace,
 }
 
 /// Where the two processes may run.

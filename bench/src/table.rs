@@ -47,6 +47,14 @@ pub(crate) const MIXED: &[Column] = &[
     Column { figure: "p99.9", title: "wait p99.9, ms", show: millis, spread: false },
     Column { figure: "more", title: "more sends, %", show: two, spread: false },
 ];
+pub(crate) const JUDGED: &[Column] = &[
+    Column { figure: "seconds", title: "s", show: three, spread: true },
+    Column { figure: "sends", title: "sends for each task", show: two, spread: true },
+    Column { figure: "p50", title: "wait p50, ms", show: millis, spread: false },
+    Column { figure: "p99", title: "wait p99, ms", show: millis, spread: true },
+    Column { figure: "p99.9", title: "wait p99.9, ms", show: millis, spread: true },
+    Column { figure: "more", title: "more sends, %", show: two, spread: false },
+];
 pub(crate) const SCALE: &[Column] = &[
     RATE,
     RATIO,
@@ -123,6 +131,10 @@ pub(crate) fn grouped(value: f64) -> String {
 
 pub(crate) fn two(value: f64) -> String {
     format!("{value:.2}")
+}
+
+pub(crate) fn three(value: f64) -> String {
+    format!("{value:.3}")
 }
 
 /// Shows nanoseconds as microseconds, to three digits or so.

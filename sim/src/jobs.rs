@@ -103,6 +103,7 @@ impl Job {
             options = options.hedge(if p95 { Hedge::after_p95() } else { Hedge::after(after) });
         }
         match self.plan.key {
+            Some((key, _)) if self.plan.is_unique => options.key(TaskKey::from(key).unique()),
             Some((key, at_once)) => options.key(TaskKey::from(key).at_once(at_once)),
             None => options,
         }
@@ -141,6 +142,13 @@ impl Job {
         self.stage.oracle().on_outcome(id, self.stage.now(), outcome);
     }
 
+    /// Tells of a call that it is submitted now, where it may have the outcome of another one.
+    fn submits_now(&self, id: u64) {
+        if let Some((key, _)) = self.plan.key.filter(|_| self.plan.is_unique) {
+            self.stage.oracle().on_unique(id, key, self.plan.queue, self.stage.now());
+        }
+    }
+
     /// Returns whether a task was taken; one that was not is fair where the pool is on its way out.
     fn is_taken<T>(&self, id: u64, submitted: &Result<T, TaskError>) -> bool {
         match submitted {
@@ -161,6 +169,7 @@ impl Job {
     async fn calls(mut self) {
         for id in self.ids() {
             let pool = self.pool().await;
+            self.submits_now(id);
             let submitted = pool.submit::<Reply, _>(&self.ask(id)).await;
             if !self.is_taken(id, &submitted) {
                 continue;
@@ -169,7 +178,7 @@ impl Job {
             if self.dice.percent(self.plan.drops) {
                 let span = self.dice.millis(60);
                 self.stage.timer.sleep(span).await;
-                self.stage.oracle().on_dropped(id);
+                self.stage.oracle().on_dropped(id, self.stage.now());
                 drop(task);
                 continue;
             }
@@ -186,16 +195,17 @@ impl Job {
         let job = &self;
         let calls = self.ids().zip(drops).map(|(id, is_dropped)| async move {
             let pool = job.pool().await;
+            job.submits_now(id);
             let submitted = pool.submit::<Reply, _>(&job.ask(id)).await;
             if !job.is_taken(id, &submitted) {
                 return;
             }
-            // What is measured of one with a deadline is not its caller.
-            if job.plan.deadline.is_none() {
+            // What is measured of one with a deadline is not its caller, and it may be another one's.
+            if job.plan.deadline.is_none() && !job.plan.is_unique {
                 job.be_stuck().await;
             }
             if is_dropped {
-                return job.stage.oracle().on_dropped(id);
+                return job.stage.oracle().on_dropped(id, job.stage.now());
             }
             job.ended(id, &submitted.expect("it is taken").await);
         });
@@ -210,6 +220,7 @@ impl Job {
             let then = move |outcome: Result<Reply, TaskError>| {
                 locked(&oracle).on_outcome(id, timer.elapsed(), &outcome);
             };
+            self.submits_now(id);
             let queued = pool.submit_then(&self.ask(id), then).await;
             self.is_taken(id, &queued);
             self.pause().await;

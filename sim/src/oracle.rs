@@ -11,6 +11,7 @@ use chargehand::testing::{Passing, Step};
 mod away;
 mod keys;
 mod outcomes;
+mod unique;
 
 use crate::served::Service;
 
@@ -32,6 +33,8 @@ pub(crate) struct Oracle {
     /// How many answers were read that a budget of retries counts: by all managers, for outcomes of one that died
     /// may be taken later.
     failures: u32,
+    /// How many things happened whose order matters.
+    order: u64,
     /// The pool was told to stop, or its process died.
     pub(crate) is_ending: bool,
     rules: Rules,
@@ -55,6 +58,8 @@ pub(crate) struct Rules {
     pub(crate) is_held_up_beside: bool,
     /// How late an outcome with a deadline may be: as long as nobody polled the manager.
     pub(crate) lateness: Duration,
+    /// With so few open tasks each is taken at once; none where memory is short, for then they may be put off.
+    pub(crate) room: usize,
 }
 
 /// What was seen in a run, added up.
@@ -106,6 +111,10 @@ struct Request {
     accepted_at: Duration,
     /// Its key, where one task of that goes at a time.
     key: Option<u64>,
+    /// What is known of it where others may have its outcome.
+    unique: Option<unique::Unique>,
+    /// It began in the pool's own process.
+    has_begun_here: bool,
     /// It may be sent to two workers at once.
     is_hedged: bool,
     /// One of two answered, and the other has no place at its worker any more.
@@ -168,6 +177,11 @@ pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
 impl Oracle {
     pub(crate) fn new(rules: Rules, service: Service) -> Self {
         Self { service, rules, ..Self::default() }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.order += 1;
+        self.order
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -272,6 +286,7 @@ impl Oracle {
         }
         self.check_withdrawn(&name, (epoch, task));
         self.check_key(at, id);
+        self.check_unique(id);
         self.check_pause(at, id, self.requests[&id].key);
         self.check_service(&name.0, at, id);
         let request = self.requests.entry(id).or_default();
@@ -333,8 +348,20 @@ impl Oracle {
             let request = &self.requests[&held.id];
             request.outcomes == 0 && request.caller != Caller::Gone && !request.is_settled
         };
-        let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
-        for held in oldest.copied().collect::<Vec<Held>>() {
+        let mut places = link.runs.max(1);
+        let mut oldest = Vec::new();
+        for held in &link.held {
+            let is_open = is_open(&held);
+            // Others may wait for what its own caller does not.
+            if is_open || self.may_be_for_others(held.id) {
+                oldest.push(*held);
+            }
+            places -= usize::from(is_open);
+            if places == 0 {
+                break;
+            }
+        }
+        for held in oldest {
             self.sending(held).may_have_begun = true;
         }
     }
@@ -440,7 +467,11 @@ impl Oracle {
         retries: Option<u16>,
         deadline: Option<Duration>,
     ) {
+        let order = self.next();
         let request = self.requests.entry(id).or_default();
+        if let Some(unique) = &mut request.unique {
+            unique.accepted = Some(order);
+        }
         request.is_accepted = true;
         request.accepted_at = at;
         (request.retries, request.deadline) = (retries, deadline);
@@ -448,8 +479,9 @@ impl Oracle {
     }
 
     /// Its caller is gone, so nobody has the outcome.
-    pub(crate) fn on_dropped(&mut self, id: u64) {
+    pub(crate) fn on_dropped(&mut self, id: u64, at: Duration) {
         self.on_let_go(id);
+        self.leave_others(id, at);
         self.requests.entry(id).or_default().caller = Caller::Gone;
         self.make_room(id);
     }

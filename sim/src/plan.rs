@@ -250,6 +250,8 @@ pub(crate) struct JobPlan {
     pub(crate) queue: usize,
     /// The key of its tasks, and how many of that go at once.
     pub(crate) key: Option<(u64, u32)>,
+    /// Of all calls with its key only one is under way, whose outcome the others have.
+    pub(crate) is_unique: bool,
     /// A second attempt is sent after so long; zero for as long as most take.
     pub(crate) hedge: Option<Duration>,
 }

@@ -52,6 +52,7 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
         is_held_up_beside: plan.pool.in_process.is_some()
             && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
         lateness: lateness(plan),
+        room: room(plan),
     };
     let oracle = Arc::new(Mutex::new(Oracle::new(rules, Service::of(plan))));
     let checks = Rc::new(Cell::new(0));
@@ -83,6 +84,14 @@ const fn is_late(kind: FaultKind) -> bool {
 fn lateness(plan: &Plan) -> Duration {
     let late = plan.faults().filter(|fault| is_late(fault.kind)).map(|fault| fault.span);
     late.sum::<Duration>() + Duration::from_millis(5)
+}
+
+/// With how many open tasks there is room for one more in any queue: half of all places are for the queues in
+/// equal parts.
+fn room(plan: &Plan) -> usize {
+    let queues = plan.pool.queues.len() + 1;
+    let places = plan.pool.tasks_max as usize / 2 / queues;
+    if plan.pool.frames.is_some() { 0 } else { places.min(plan.pool.queue_max) }
 }
 
 fn stage(plan: &Plan, world: &World, oracle: Arc<Mutex<Oracle>>) -> Shared {

@@ -195,7 +195,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return;
         }
         if let Some(task) = self.task_of(call) {
-            let _ = self.scheduler.cancel(self.now, task);
+            if self.scheduler.cancel(self.now, task).is_ok() {
+                self.keys.leave_alone(task);
+            }
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
     }

@@ -17,6 +17,7 @@ use crate::link::erased::Kind;
 use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
 use crate::options::{KeyName, TaskKey};
+use crate::planted::planted;
 
 /// All keys of a pool.
 #[derive(Debug, Default)]
@@ -95,11 +96,21 @@ impl TaskKeys {
         if key.is_unique { self.live.get(&key.name)?.only } else { None }
     }
 
+    /// Takes in that a task is cancelled: its outcome, which is still to come, is nobody else's.
+    pub(super) fn leave_alone(&mut self, task: TaskId) {
+        let name = self.of_call.get(&task.slot());
+        let live = name.and_then(|name| self.live.get_mut(name));
+        if let Some(live) = live.filter(|live| live.only == Some(task.slot())) {
+            live.only = None;
+        }
+    }
+
     /// Takes in that a task has its outcome, and returns who is to have it as well.
     pub(super) fn end(&mut self, task: TaskId) -> Vec<CallId> {
         if let Some(name) = self.of_call.remove(&task.slot()) {
             let live = self.live.get_mut(&name).expect("it has a user");
-            if live.only == Some(task.slot()) {
+            let stays = planted("a key's only call stays when it is over");
+            if live.only == Some(task.slot()) && !stays {
                 live.only = None;
             }
             self.give_back(&name);
@@ -162,13 +173,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Has a call wait for the outcome of another task, if there is one of its key that all have that of.
     /// Returns whether it does.
     pub(super) fn follow(&mut self, call: CallId, key: &TaskKey) -> bool {
-        let Some(slot) = self.keys.only(key) else { return false };
+        let only = self.keys.only(key).filter(|_| !planted("a unique key is not"));
+        let Some(slot) = only else { return false };
         self.keys.followers.entry(slot).or_default().push(call);
         true
     }
 
     /// Ends the calls that have the outcome of another one.
     pub(super) fn end_followers(&mut self, followers: &[CallId], result: &mut TaskResult) {
+        if planted("one call has an outcome that is for many") {
+            return;
+        }
         for &call in followers {
             let result = match result {
                 Ok(answer) => answer.share().map_err(Into::into),

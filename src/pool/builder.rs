@@ -438,8 +438,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// The driver writes about 100 bytes per call to the scheduler, and makes about six such calls for a task that is
     /// answered at once. It writes while it is polled, so use a buffered writer that does not block for long, such as a
     /// `BufWriter` of a file. `output` decides how much it accepts: once it returns an error the record ends there, and
-    /// the pool goes on. The record is flushed when the driver is dropped. For a busy or long-running pool use
-    /// [`flight_recorder`](Builder::flight_recorder).
+    /// the pool goes on. The record is flushed when the driver is dropped. For a pool that is busy or
+    /// runs for long, use [`flight_recorder`](Builder::flight_recorder).
     #[cfg(feature = "record")]
     pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
         let output = alloc::boxed::Box::new(output);
@@ -447,8 +447,9 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Keeps the latest calls to the pool's scheduler in a file of a fixed size, for [`Replay`](crate::record::Replay)
-    /// after something odd has happened. Default: nothing is written. Replaces [`record`](Builder::record).
+    /// Keeps the latest calls to the pool's scheduler, and its decisions, in a file of a fixed size, for
+    /// [`Replay`](crate::record::Replay) after something odd happened. Default: nothing is written. Replaces
+    /// [`record`](Builder::record).
     ///
     /// ```no_run
     /// # use chargehand::tokio::Tokio;
@@ -460,10 +461,11 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A task that is answered at once takes about 60 bytes. Requests, answers, names and addresses are never written. A
-    /// thread of its own writes every 20 ms and does not sync: a killed process loses what it had not written yet, a
-    /// crashed machine also what the operating system had not. If the disk is slower than the pool, calls are left out; if
-    /// it is full, the record ends with [`PoolEvent::Unrecorded`](crate::PoolEvent). The pool goes on in either case.
+    /// A task that is answered at once takes about six calls of at most 20 bytes each. Requests, answers, names and
+    /// addresses are never written. A separate thread writes every 20 ms and does not sync to the disk: if the process
+    /// is killed, the last calls are missing; if the machine fails, also those that the system had not written yet. A
+    /// disk that is slower than the pool loses calls; a full one ends the record with
+    /// [`PoolEvent::Unrecorded`](crate::PoolEvent), and the pool goes on.
     #[cfg(feature = "record")]
     pub fn flight_recorder(mut self, recorder: crate::record::FlightRecorder) -> Self {
         self.setup.record = Some(crate::record::Output::Flight(recorder));

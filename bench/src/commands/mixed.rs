@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chargehand::core::Choice;
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::{Hedge, Pool, TaskOptions, Worker};
 use futures_util::{FutureExt, StreamExt};
 
-use super::show;
+use super::{judged, schedulers, show};
 use crate::cli::Options;
 use crate::contest::Contest;
 use crate::figures::Record;
@@ -22,11 +23,11 @@ use crate::manager::{sleep, until_up};
 use crate::measure::{Figures, Meter, as_f64, end_with_standard_input, say};
 use crate::runtime::Runtime;
 use crate::spec::{MixedLoad, Side};
-use crate::table::MIXED;
+use crate::table::{JUDGED, MIXED};
 
 pub(crate) const SECTION: &str = "mixed";
 
-const WORKERS: u32 = 8;
+pub(super) const WORKERS: u32 = 8;
 const WINDOWS: [u16; 3] = [1, 4, 64];
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(200);
@@ -35,6 +36,7 @@ const LONG_PERCENT: u32 = 5;
 const SLOWNESS: u32 = 10;
 /// A range takes about 1.4 seconds at best, of which the last long task may be a seventh.
 const HEIGHTS: u32 = 1000;
+const SHORT_SECONDS: f64 = 0.2;
 /// How much of what the workers can do comes as single calls.
 const UTILISATION: f64 = 0.7;
 const ARRIVALS_SECONDS: u32 = 4;
@@ -51,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Vec<Record> {
     for slow in [false, true] {
         let workers = if slow { "one of 8 workers 10 times slower" } else { "8 equal workers" };
         for (what, load) in [
-            ("a range", MixedLoad::Range(HEIGHTS)),
+            ("a range", MixedLoad::Range(heights(options))),
             (
                 "single calls",
                 MixedLoad::Arrivals { rate: arrivals(slow), seconds: ARRIVALS_SECONDS },
@@ -68,35 +70,57 @@ pub(crate) fn run(options: &Options) -> Vec<Record> {
                     let sleepers = Side::Sleepers { workers: WORKERS, slow, stragglers: false };
                     let mut sleepers = launcher.side(&sleepers);
                     let addresses = sleepers.told();
-                    launcher.side(&Side::Mixed { addresses, window, slow, load }).told()
+                    let by_answers = false;
+                    let manager = Side::Mixed { addresses, window, slow, by_answers, load };
+                    launcher.side(&manager).told()
                 });
             }
             records.extend(show(&name, &contest, MIXED, options));
         }
     }
+    records
+}
+
+/// Returns how long ranges are: with less time for each measurement it is whether all of it runs that counts.
+pub(super) fn heights(options: &Options) -> u32 {
+    if options.seconds < SHORT_SECONDS { HEIGHTS / 10 } else { HEIGHTS }
+}
+
+/// All of it: windows, each mechanism off and on, and what others make of the same work.
+pub(crate) fn run_all(options: &Options) {
+    run(options);
+    run_judged(options);
+    schedulers::run(options);
+}
+
+/// Each mechanism off and on.
+pub(crate) fn run_judged(options: &Options) -> Vec<Record> {
+    let mut records = judged::run(options);
     records.extend(run_hedged(options));
     records
 }
 
 /// Short calls, of which some meet a worker that is held up at that moment: with second attempts and without.
 fn run_hedged(options: &Options) -> Vec<Record> {
-    let name = "short calls, one attempt in 200 takes 100 times as long";
+    let name = "hedging: p99.9 of short calls, one attempt in 200 takes 100 times as long";
     if !options.wants(name) {
         return Vec::new();
     }
     let launcher = &options.launcher();
-    let mut contest = Contest::new(SECTION, name);
-    for (label, hedge) in [("once", false), ("hedged after p95", true)] {
+    let mut contest = Contest::new(judged::SECTION, name);
+    for (label, hedge) in [("never", false), ("after p95", true)] {
         contest.add(label.to_owned(), None, move || {
             let sleepers = Side::Sleepers { workers: WORKERS, slow: false, stragglers: true };
             let mut sleepers = launcher.side(&sleepers);
             let addresses = sleepers.told();
             let load =
                 MixedLoad::Hedged { rate: hedged_arrivals(), seconds: HEDGED_SECONDS, hedge };
-            launcher.side(&Side::Mixed { addresses, window: 1, slow: false, load }).told()
+            let (slow, by_answers) = (false, false);
+            let manager = Side::Mixed { addresses, window: 1, slow, by_answers, load };
+            launcher.side(&manager).told()
         });
     }
-    show(name, &contest, MIXED, options)
+    show(name, &contest, JUDGED, options)
 }
 
 /// Serves as so many workers, each with one task at a time.
@@ -129,10 +153,19 @@ pub(crate) fn work(workers: u32, slow: bool, stragglers: bool) {
 }
 
 /// Puts the load on, and says what came out.
-pub(crate) fn manage(addresses: &[String], window: u16, slow: bool, load: MixedLoad) {
+pub(crate) fn manage(
+    addresses: &[String],
+    window: u16,
+    slow: bool,
+    by_answers: bool,
+    load: MixedLoad,
+) {
     Smol::block_on(async {
         let runtime = Smol::start();
         let mut builder = Pool::builder(runtime).in_flight(window);
+        if by_answers {
+            builder = builder.choice(Choice::FirstAnswer);
+        }
         for address in addresses {
             builder = builder.connect(TcpConnector::new(runtime, address).expect("an address"));
         }
@@ -168,7 +201,7 @@ async fn makespan(pool: &Pool, heights: u32, slow: bool) -> Figures {
 }
 
 /// Calls by chance, and returns how long the short ones waited.
-async fn waiting(
+pub(super) async fn waiting(
     runtime: Smol,
     pool: &Pool,
     rate: f64,
@@ -208,6 +241,7 @@ async fn hedged(runtime: Smol, pool: &Pool, rate: f64, seconds: u32, hedge: bool
     let tasks = pool.stats().await.expect("it lives").tasks;
     let more = as_f64(tasks.sent - tasks.submitted) * 100.0 / as_f64(tasks.submitted);
     figures.insert("more".to_owned(), more);
+    figures.insert("seconds".to_owned(), figures["p99.9"] / 1e9);
     figures
 }
 
@@ -224,7 +258,7 @@ fn hedged_arrivals() -> f64 {
 }
 
 /// Returns how long a height takes: always the same.
-fn duration(height: u64) -> Duration {
+pub(super) fn duration(height: u64) -> Duration {
     let is_long = Random(height).next() % 100 < u64::from(LONG_PERCENT);
     if is_long { LONG } else { SHORT }
 }

@@ -2,11 +2,13 @@
 
 mod goals;
 pub(crate) mod instructions;
+mod judged;
 mod latency;
 mod mixed;
 mod peers;
 mod report;
 mod scale;
+mod schedulers;
 mod throughput;
 mod tls;
 #[cfg(feature = "watched")]
@@ -33,7 +35,7 @@ pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
         Command::Tls => drop(tls::run(&options)),
         #[cfg(feature = "watched")]
         Command::Watched => drop(watched::run(&options)),
-        Command::Mixed => drop(mixed::run(&options)),
+        Command::Mixed => mixed::run_all(&options),
         Command::Instructions { check, record } => return instructions::run(check, record),
         Command::Goals { check } => return goals::run(&options, check),
         Command::Report { stored } => return report::run(&options, stored),
@@ -56,9 +58,10 @@ fn be(side: Side, allocated: Option<fn() -> usize>) {
         Side::Queue { tasks } => memory::queue(tasks, allocated),
         Side::Range { spec, address, seconds } => memory::range(spec, &address, seconds, allocated),
         Side::Sleepers { workers, slow, stragglers } => mixed::work(workers, slow, stragglers),
-        Side::Mixed { addresses, window, slow, load } => {
-            mixed::manage(&addresses, window, slow, load);
+        Side::Mixed { addresses, window, slow, by_answers, load } => {
+            mixed::manage(&addresses, window, slow, by_answers, load);
         }
+        Side::Judged { mechanism, row } => judged::measure(mechanism, row),
         Side::Reconnects { transport, links } => reconnects::run(transport, links),
         Side::Piece { name, cycles } => pieces::count(&name, cycles),
     }

@@ -5,21 +5,22 @@ use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
 
-use super::{goals, latency, mixed, peers, scale, throughput, tls};
+use super::{goals, judged, latency, mixed, peers, scale, schedulers, throughput, tls};
 use crate::cli::Options;
 use crate::figures::{self, Record};
 use crate::pieces::PIECES;
 use crate::plots::{self, Plot};
 use crate::processes::{machine, root};
 use crate::table::{
-    self, Column, LATENCY, MIXED, PEERS, SCALE, THROUGHPUT, TLS, grouped, micros, two,
+    self, Column, JUDGED, LATENCY, MIXED, PEERS, SCALE, THROUGHPUT, TLS, grouped, micros, three,
+    two,
 };
 
 const PAGE: &str = "docs/PERFORMANCE.md";
 const PLOTS: &str = "docs/performance";
 
 /// Each section, its columns, and what is drawn of it.
-const SECTIONS: [(&str, &[Column], Option<Plot>); 6] = [
+const SECTIONS: [(&str, &[Column], Option<Plot>); 8] = [
     (
         throughput::SECTION,
         THROUGHPUT,
@@ -38,16 +39,28 @@ const SECTIONS: [(&str, &[Column], Option<Plot>); 6] = [
         MIXED,
         Some(Plot { title: "Makespan to the ideal", figure: "to ideal", show: two }),
     ),
+    (
+        judged::SECTION,
+        JUDGED,
+        Some(Plot { title: "Seconds, without and with", figure: "seconds", show: three }),
+    ),
+    (
+        schedulers::SECTION,
+        MIXED,
+        Some(Plot { title: "Makespan to the ideal", figure: "to ideal", show: two }),
+    ),
 ];
 
 /// What measures each section. The option `only` chooses among them, and `goals`.
-const MEASURES: [(&str, fn(&Options) -> Vec<Record>); 6] = [
+const MEASURES: [(&str, fn(&Options) -> Vec<Record>); 8] = [
     (throughput::SECTION, throughput::run),
     (latency::SECTION, latency::run),
     (peers::SECTION, peers::run),
     (scale::SECTION, scale::run),
     (tls::SECTION, tls::run),
     (mixed::SECTION, mixed::run),
+    (judged::SECTION, mixed::run_judged),
+    (schedulers::SECTION, schedulers::run),
 ];
 
 pub(crate) fn run(options: &Options, stored: bool) -> ExitCode {

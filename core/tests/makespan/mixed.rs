@@ -32,7 +32,7 @@ fn run(
     let mut config = Config::new(1);
     config.choice = choice;
     config.retries_max = 3;
-    Range { config, specs, offer, tasks, takes }.run()
+    Range { config, specs, offer, tasks, takes, is_hedged: false }.run()
 }
 
 /// How ranges compare to the sum of their work divided by what the workers can do, in order.

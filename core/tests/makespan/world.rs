@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use chargehand_core::{
-    Action, Config, Event, Heap, Instant, Lane, Link, Offer, Outcome, Route, Scheduler, TaskId,
-    TaskOptions, Verdict,
+    Action, Config, Event, Heap, Hedge, Instant, Lane, Link, Offer, Outcome, Route, Scheduler,
+    TaskId, TaskOptions, Verdict,
 };
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -90,6 +90,8 @@ pub(crate) struct Range<'a> {
     pub(crate) offer: &'a dyn Fn(&Spec) -> Offer,
     pub(crate) tasks: u64,
     pub(crate) takes: &'a dyn Fn(u64) -> u64,
+    /// Whether what takes longer than most is sent to a second worker.
+    pub(crate) is_hedged: bool,
 }
 
 struct Pool<'a> {
@@ -114,7 +116,7 @@ impl Range<'_> {
         let count = u32::try_from(self.specs.len()).unwrap();
         let windows: u32 = self.specs.iter().map(|spec| (self.offer)(spec).window.min(1024)).sum();
         let waiting_max = (windows / 4).max(2);
-        let slots = windows + waiting_max + 64;
+        let slots = windows + waiting_max + 64 + self.config.hedges_max;
         let mut scheduler = Scheduler::new(Heap::with_capacity(slots, count), self.config).unwrap();
         let start = Instant::EPOCH;
         let mut workers = Vec::new();
@@ -235,7 +237,8 @@ impl Pool<'_> {
                 && self.scheduler.waiting(Lane::Bulk) < self.waiting_max
                 && !self.scheduler.is_full()
             {
-                let options = TaskOptions::new().lane(Lane::Bulk);
+                let hedge = if self.range.is_hedged { Hedge::after_p95() } else { Hedge::never() };
+                let options = TaskOptions::new().lane(Lane::Bulk).hedge(hedge);
                 let task = self.scheduler.submit_with(now, options).unwrap();
                 self.indices[task.slot() as usize] = self.next;
                 self.next += 1;

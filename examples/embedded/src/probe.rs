@@ -28,6 +28,27 @@ pub fn schedule<S: Storage>(scheduler: &mut Scheduler<S>) -> ! {
     }
 }
 
+/// Makes the calls besides that there are with queues, choice by answers and second attempts.
+#[cfg(feature = "full")]
+pub fn schedule_all<S: Storage>(scheduler: &mut Scheduler<S>) -> ! {
+    let mut inputs = Inputs { now: Instant::EPOCH, task: None, worker: None, event: None };
+    loop {
+        turn(scheduler, &mut inputs);
+        let Inputs { now, task, worker, .. } = *black_box(&mut inputs);
+        let queue = black_box(chargehand_core::QueueId::new(1));
+        match black_box(0_u8) {
+            0 => drop(black_box(scheduler.pause(now, queue))),
+            1 => drop(black_box(scheduler.resume(now, queue))),
+            2 => drop(black_box(scheduler.queue_stats(queue))),
+            3 => scheduler.set_backlog(black_box(1)),
+            4 => drop(black_box(task.map(|task| scheduler.waits(task)))),
+            5 => drop(black_box(worker.map(|worker| scheduler.idles(worker)))),
+            6 => drop(black_box(task.map(|task| scheduler.second_holder(task)))),
+            _ => drop(black_box(scheduler.room_of(queue))),
+        }
+    }
+}
+
 fn turn<S: Storage>(scheduler: &mut Scheduler<S>, inputs: &mut Inputs) {
     let Inputs { now, task, worker, event } = *black_box(&mut *inputs);
     match black_box(0_u8) {

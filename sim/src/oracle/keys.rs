@@ -20,6 +20,7 @@ impl Oracle {
     pub(crate) fn on_begin_here(&mut self, id: u64) {
         let request = self.requests.entry(id).or_default();
         request.before_here = request.sendings.len();
+        request.has_begun_here = true;
     }
 
     /// A request goes to a worker while no other one of its key is with one. Only those others count of which

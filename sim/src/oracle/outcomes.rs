@@ -19,35 +19,57 @@ impl Oracle {
             return self.found(|| format!("request {id}: a second outcome, {outcome:?}"));
         }
         self.counts.ended += 1;
+        let leaders = self.leaders(id);
+        self.end_unique(id);
         if matches!(outcome, Err(TaskError::TimedOut)) {
-            self.make_room(id);
+            leaders.iter().for_each(|&leader| self.make_room(leader));
         }
-        let request = &self.requests[&id];
-        let late = request.deadline.map(|span| request.accepted_at + span + self.rules.lateness);
+        let late = self.latest(&leaders);
         if late.is_some_and(|late| at > late) {
             self.found(|| format!("request {id}: an outcome at {at:?}, due {late:?}: {outcome:?}"));
         }
         let wrong = match outcome {
-            Ok(reply) => self.wrong_answer(id, reply),
-            Err(error) => self.wrong_error(id, at, error, is_ending),
+            Ok(reply) => self.wrong_answer(id, &leaders, reply),
+            Err(error) => self.wrong_error(&leaders, at, error, is_ending),
         };
         if let Some(wrong) = wrong {
             self.found(|| format!("request {id}: {wrong}"));
         }
     }
 
+    /// Returns by when it must have its outcome, if there is such a time.
+    fn latest(&self, leaders: &[u64]) -> Option<Duration> {
+        let due = leaders.iter().map(|leader| {
+            let request = &self.requests[leader];
+            let deadline = request.deadline.filter(|_| request.is_accepted)?;
+            Some(request.accepted_at + deadline + self.rules.lateness)
+        });
+        due.collect::<Option<Vec<Duration>>>()?.into_iter().max()
+    }
+
     /// Says what is wrong with an answer, if anything is.
-    fn wrong_answer(&mut self, id: u64, (of, serial, _): &Reply) -> Option<String> {
+    fn wrong_answer(
+        &mut self,
+        id: u64,
+        leaders: &[u64],
+        (of, serial, _): &Reply,
+    ) -> Option<String> {
         self.count("done");
-        let request = self.requests.get_mut(&id).expect("it was accepted");
-        request.is_done = true;
         // Its own worker may say what it likes.
-        if request.lies.contains(&(*of, *serial)) {
+        let is_lie = |leader: &&u64| self.requests[*leader].lies.contains(&(*of, *serial));
+        if let Some(leader) = leaders.iter().find(is_lie).copied() {
+            self.requests.get_mut(&leader).expect("it was asked").is_done = true;
             return None;
         }
-        if *of != id {
+        if !leaders.contains(of) {
             return Some(format!("got the answer to {of}"));
         }
+        // What was answered is one task, however many have that.
+        self.requests.get_mut(of).expect("it was asked").is_done = true;
+        if *of != id {
+            self.count("outcome of another call");
+        }
+        let request = &self.requests[of];
         let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
         else {
             // Of the pool's own process.
@@ -55,6 +77,9 @@ impl Oracle {
         };
         if sending.cancelled.is_some() {
             return Some(format!("the answer of attempt {}, given up", sending.attempt));
+        }
+        if let Some(answered) = self.is_older(id, sending.answered.map(|(_, at)| at)) {
+            return Some(format!("an answer of {answered:?}, before it was asked"));
         }
         let is_later = |other: &&Sending| {
             (other.epoch, other.task) == (sending.epoch, sending.task)
@@ -64,42 +89,15 @@ impl Oracle {
         Some(format!("the answer of attempt {}, after {}", sending.attempt, later.attempt))
     }
 
-    /// Says what is wrong with an outcome that is none, if anything is.
+    /// Says what is wrong with an outcome that is none, if anything is: it must be one of any of those whose outcome
+    /// it may be.
     fn wrong_error(
         &mut self,
-        id: u64,
+        leaders: &[u64],
         at: Duration,
         error: &TaskError,
         is_ending: bool,
     ) -> Option<String> {
-        let request = &self.requests[&id];
-        let retries = u32::from(request.retries.unwrap_or(self.rules.retries_max));
-        let tried = request.failures + request.unusable;
-        let is_fair = match error {
-            TaskError::Failed(failure) => {
-                // Where there is a budget for the retries of all, one task may have none.
-                let is_spent = self.rules.failures_min.is_some_and(|least| self.failures >= least);
-                request.failures > 0 && (tried > retries || is_spent || is_last(failure))
-            }
-            TaskError::Answer(_) => request.unusable > 0,
-            TaskError::Exhausted { attempts } => {
-                let lost = self.losses(request, at, *attempts as usize);
-                if lost < usize::from(self.rules.attempts_max) {
-                    self.counts.wrongly_exhausted += 1;
-                    let sendings = &self.requests[&id].sendings;
-                    return Some(format!(
-                        "exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"
-                    ));
-                }
-                true
-            }
-            TaskError::Bounced { sends } => *sends >= self.rules.resends_max.into(),
-            TaskError::TimedOut => {
-                request.deadline.is_some_and(|span| at >= request.accepted_at + span)
-            }
-            TaskError::Aborted | TaskError::Stopping | TaskError::Closed => is_ending,
-            _ => false,
-        };
         self.count(match error {
             TaskError::Failed(_) => "failed",
             TaskError::Answer(_) => "no usable answer",
@@ -111,7 +109,45 @@ impl Oracle {
             TaskError::Closed => "the manager died",
             _ => "another error",
         });
-        (!is_fair).then(|| format!("{error}, after {tried} answers"))
+        if leaders.iter().any(|&leader| self.is_fair(leader, at, error, is_ending)) {
+            return None;
+        }
+        let request = &self.requests[&leaders[0]];
+        let tried = request.failures + request.unusable;
+        if let TaskError::Exhausted { attempts } = error {
+            self.counts.wrongly_exhausted += 1;
+            let lost = self.losses(request, at, *attempts as usize);
+            let sendings = &request.sendings;
+            return Some(format!(
+                "exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"
+            ));
+        }
+        Some(format!("{error}, after {tried} answers"))
+    }
+
+    /// Returns whether a request may have ended so.
+    fn is_fair(&self, id: u64, at: Duration, error: &TaskError, is_ending: bool) -> bool {
+        let request = &self.requests[&id];
+        let retries = u32::from(request.retries.unwrap_or(self.rules.retries_max));
+        let tried = request.failures + request.unusable;
+        match error {
+            TaskError::Failed(failure) => {
+                // Where there is a budget for the retries of all, one task may have none.
+                let is_spent = self.rules.failures_min.is_some_and(|least| self.failures >= least);
+                request.failures > 0 && (tried > retries || is_spent || is_last(failure))
+            }
+            TaskError::Answer(_) => request.unusable > 0,
+            TaskError::Exhausted { attempts } => {
+                let lost = self.losses(request, at, *attempts as usize);
+                lost >= usize::from(self.rules.attempts_max)
+            }
+            TaskError::Bounced { sends } => *sends >= self.rules.resends_max.into(),
+            TaskError::TimedOut => {
+                request.deadline.is_some_and(|span| at >= request.accepted_at + span)
+            }
+            TaskError::Aborted | TaskError::Stopping | TaskError::Closed => is_ending,
+            _ => false,
+        }
     }
 
     /// Returns how many of the latest task's `attempts` may have begun and had no answer that was of use.

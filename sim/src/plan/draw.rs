@@ -11,6 +11,9 @@ use super::{
 use crate::dice::Dice;
 use crate::served::{self, Wants};
 
+/// The first key of which only one call is under way.
+const FIRST_UNIQUE: u64 = 1000;
+
 impl Plan {
     /// Draws the run of a seed, without some of its parts.
     pub(crate) fn draw(seed: u64, without: &[usize]) -> Self {
@@ -50,6 +53,7 @@ impl Plan {
         }
         served::draw(&mut Dice::new(seed ^ 0x0073_6572_7665), &pool, &mut parts);
         draw_hedges(&mut Dice::new(seed ^ 0x0068_6564_6765), &mut pool, &mut parts);
+        draw_unique(&mut Dice::new(seed ^ 0x756e_6971_7565), &mut parts);
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -156,6 +160,22 @@ fn draw_hedges(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut [Part]) {
         if let Part::Job(job) = part {
             let after = Duration::from_millis(dice.one_of(&[0, 1, 10, 70]));
             job.hedge = (dice.percent(60) && job.key.is_none()).then_some(after);
+        }
+    }
+}
+
+/// Has some jobs ask the same as others, or as themselves a moment ago. Drawn apart, and at the end, as the queues
+/// are.
+fn draw_unique(dice: &mut Dice, parts: &mut [Part]) {
+    if dice.percent(70) {
+        return;
+    }
+    for part in parts {
+        let Part::Job(job) = part else { continue };
+        let is_call = !matches!(job.kind, JobKind::Map | JobKind::Range);
+        job.is_unique = dice.percent(70) && is_call && job.key.is_none() && job.hedge.is_none();
+        if job.is_unique {
+            job.key = Some((FIRST_UNIQUE + dice.below(2), 1));
         }
     }
 }
@@ -276,6 +296,7 @@ impl JobPlan {
             is_poison: dice.percent(15),
             queue: 0,
             key: None,
+            is_unique: false,
             hedge: None,
         }
     }

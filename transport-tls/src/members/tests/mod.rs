@@ -213,8 +213,7 @@ fn a_first_message_of_more_than_64_kib_is_refused_by_its_length() {
         let mut accept = pool.accept(()).over(Once::new(far));
         let opening = std::future::poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0;
         let text = opening.await.unwrap_err().to_string();
-        assert!(text.contains("TLS"), "{text}");
-        assert_eq!(near.take_input().first(), Some(&21), "an alert");
+        assert!(text.contains("HandshakePayloadTooLarge"), "{text}");
     });
 }
 

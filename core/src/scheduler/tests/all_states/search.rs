@@ -59,6 +59,7 @@ pub(super) enum Step {
 }
 
 /// What may happen in a model, and what it begins with.
+#[derive(Clone)]
 pub(super) struct Model {
     pub(super) name: &'static str,
     pub(super) config: Config,
@@ -75,6 +76,8 @@ pub(super) struct Model {
     pub(super) others: &'static [Other],
     /// Whether the caller polls all actions after each step, or may be slow.
     pub(super) polls_all: bool,
+    /// With how many tasks at once all of its states are looked at, whatever `STATES` says.
+    pub(super) complete_with: u32,
 }
 
 /// Steps that a model has or has not.
@@ -180,9 +183,10 @@ impl Model {
         let Found { states, steps, deepest, ticks, .. } = found;
         let all = if found.is_all { "all there are" } else { "not all there are" };
         println!(
-            "{}: {states} states, {all}; {steps} steps, {deepest} deep; at most {ticks} ticks to the \
+            "{}, up to {} tasks: {states} states, {all}; {steps} steps, {deepest} deep; at most {ticks} ticks to the \
              end; {:.1} s",
             self.name,
+            self.tasks_max,
             took.as_secs_f64()
         );
     }
