@@ -205,7 +205,7 @@ async fn paced<R: Runtime>(runtime: R, pool: Pool, rate: u32, meter: Arc<Meter>)
         while u128::from(sent) < due {
             let (height, meter) = (FIRST_HEIGHT + sent, Arc::clone(&meter));
             let done = move |answer: Result<u64, _>| {
-                assert!(answer.is_ok_and(|answer| answer == height), "a wrong answer");
+                assert_eq!(answer, Ok(height), "a wrong answer");
                 meter.add(1);
             };
             pool.submit_then(&height, done).await.expect("it runs");
