@@ -22,7 +22,9 @@ impl Oracle {
         let leaders = self.leaders(id);
         self.end_unique(id);
         if matches!(outcome, Err(TaskError::TimedOut)) {
-            leaders.iter().for_each(|&leader| self.make_room(leader));
+            for &leader in &leaders {
+                self.make_room(leader);
+            }
         }
         let late = self.latest(&leaders);
         if late.is_some_and(|late| at > late) {
