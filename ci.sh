@@ -188,8 +188,9 @@ the first release, say so in CHANGELOG.md and renew the baseline: bash ci.sh sem
 # Writes the public API of the published crates in $1 as JSON into the folder $2.
 api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
-  # Where the stage `docs` has built what they depend on.
-  rm -rf "$2" "$target"/docsrs/doc/*.json
+  # Where the stage `docs` has built what they depend on. Cargo takes crates of the same name for the same, wherever
+  # they are.
+  rm -rf "$2" "$target"/docsrs/doc/*.json "$target"/docsrs/debug/.fingerprint/chargehand*
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
     --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/docsrs")
   mkdir -p "$2"
