@@ -24,7 +24,11 @@ async fn notify(pool: Pool) -> std::io::Result<()> {
                     sd_notify::notify(&[NotifyState::Ready])?;
                 }
                 let status = stats.to_string();
-                sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&status)])?;
+                sd_notify::notify(&[NotifyState::Status(&status)])?;
+                if is_ready {
+                    // It does not watch before.
+                    sd_notify::notify(&[NotifyState::Watchdog])?;
+                }
             }
             // The pool has ended.
             Ok(Err(_)) => return sd_notify::notify(&[NotifyState::Stopping]),
