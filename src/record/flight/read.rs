@@ -11,6 +11,8 @@ use crate::record::entry::{Entry, Head};
 
 /// No file of one is longer: 16 GiB.
 const REGION_BYTES_MAX: u64 = 4 << 30;
+/// No pool makes so many calls, nor are there so many regions of them.
+const COUNT_MAX: u64 = 1 << 62;
 
 /// What is left of the calls of a scheduler.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Region {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (head, checkpoint) = BlockHead::read(bytes)?;
         let (number, calls) = (head.region, head.calls);
-        if head.index != 0 {
+        if head.index != 0 || number.max(calls) > COUNT_MAX {
             return None;
         }
         let mut this = Self {
@@ -110,7 +112,7 @@ impl Region {
         let mut at = super::BLOCK_HEAD_BYTES + checkpoint.len();
         let mut index = 1;
         while let Some((head, content)) = bytes.get(at..).and_then(BlockHead::read) {
-            if (head.region, head.index) != (number, index) {
+            if (head.region, head.index) != (number, index) || head.calls > COUNT_MAX {
                 break;
             }
             this.blocks.push((this.entries.len(), head.calls));
@@ -132,5 +134,36 @@ impl Region {
             rest = next;
         }
         rest.is_empty() && count == calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::flight::BLOCK_HEAD_BYTES;
+
+    /// A block that holds so many polls.
+    fn block(region: u64, index: u32, calls: u64, polls: &[u8]) -> Vec<u8> {
+        let mut block = [&[0; BLOCK_HEAD_BYTES], polls].concat();
+        let bytes = u32::try_from(polls.len()).expect("a few");
+        BlockHead { region, index, bytes, calls }.write(&mut block);
+        block
+    }
+
+    #[test]
+    fn numbers_that_no_pool_comes_to_are_no_regions() {
+        let region = |number, calls| {
+            let blocks = [block(number, 0, calls, &[]), block(number, 1, calls, &[3, 4])];
+            Region::read(&blocks.concat())
+        };
+        let whole = [region(6, 100).unwrap(), region(7, 107).unwrap()];
+        assert_eq!(Regions::latest(whole.into()).0.len(), 2, "they follow each other");
+        for (number, calls) in [(u64::MAX, 0), (6, u64::MAX), (u64::MAX, u64::MAX)] {
+            assert!(region(number, calls).is_none(), "{number}, {calls}");
+        }
+        let late = [block(6, 0, 100, &[]), block(6, 1, u64::MAX, &[3, 4])].concat();
+        let late = Region::read(&late).unwrap();
+        assert!(late.entries.is_empty() && late.ends_at(100), "its calls are no calls");
+        assert_eq!(Regions::latest(std::vec![late, region(7, 100).unwrap()]).0.len(), 2);
     }
 }
