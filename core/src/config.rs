@@ -78,7 +78,8 @@ pub struct Config {
     #[cfg(feature = "choice")]
     pub choice: Choice,
     /// When a worker that is much slower or fails much more often than the others is given a rest. `None`, the
-    /// default, means never. Requires [`Choice::FirstAnswer`].
+    /// default, means never. Requires [`Choice::FirstAnswer`]: otherwise it is ignored, and `chargehand`'s builder refuses
+    /// it.
     #[cfg(feature = "choice")]
     pub ejection: Option<Ejection>,
     /// A limit on the retries of all failed tasks together. `None`, the default, means that only their own

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_threads_count_is_added_up() {
-        let args = Args { count: 20, jobs: 2, is_core: true, is_any: true, ..Args::default() };
+        let args = Args { count: 200, jobs: 2, is_core: true, is_any: true, ..Args::default() };
         let (source, all) = (Source::of(&args, 0), Mutex::default());
         thread::scope(|scope| {
             for _ in 0..args.jobs {
@@ -146,8 +146,8 @@ mod tests {
             }
         });
         let sum = all.into_inner().unwrap();
-        let alone: u64 = (0..20).map(|seed| runs::run_seed(seed).events).sum();
-        assert_eq!((sum.runs, sum.events, sum.failed), (20, alone, Vec::new()));
-        assert!(alone > 20 * 400, "{alone}: each step of a run is compared");
+        let alone: u64 = (0..200).map(|seed| runs::run_seed(seed).events).sum();
+        assert_eq!((sum.runs, sum.events, sum.failed), (200, alone, Vec::new()));
+        assert!(alone > 200 * 400, "{alone}: each step of a run is compared");
     }
 }

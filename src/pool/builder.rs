@@ -299,7 +299,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
 
     /// Lets the pool find out how many attempts each worker should hold at once: see [`Window::Auto`].
     /// [`WorkerOptions::window`] overrides it for one worker. Workers in the pool's own process hold 1 unless that
-    /// sets more.
+    /// sets more. Requires [`choice(Choice::FirstAnswer)`](Self::choice).
     #[cfg(feature = "choice")]
     pub fn auto_windows(mut self) -> Self {
         self.setup.limits.in_flight = Some(Window::Auto);
@@ -492,7 +492,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     ///
     /// # Errors
     /// Returns [`BuildError`], which says what to do, if a limit is out of its range, no seed is set where one is
-    /// needed, or a link to another host is unprotected.
+    /// needed, a setting would have no effect, or a link to another host is unprotected.
     pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         if !self.is_seeded {
             return Err(BuildError::no_seed());
@@ -552,6 +552,34 @@ mod tests {
             let built = unseeded().seed(7).name(name).build();
             let text = built.err().map_or_else(String::new, |error| error.to_string());
             assert_eq!(text.contains("that turns others"), !is_good, "{text}");
+        }
+    }
+    #[cfg(feature = "choice")]
+    #[test]
+    fn what_does_nothing_without_the_first_answer_is_refused_without_it() {
+        use chargehand_core::{Choice, Ejection};
+
+        use crate::options::WorkerOptions;
+
+        type Set =
+            fn(Builder<ManualTimer, crate::Threaded>) -> Builder<ManualTimer, crate::Threaded>;
+        let all: [(&str, Set); 3] = [
+            ("Config::ejection", |builder| {
+                builder.configure(|config| config.ejection = Some(Ejection::new()))
+            }),
+            ("Builder::auto_windows", Builder::auto_windows),
+            ("WorkerOptions::auto_window", |mut builder| {
+                let worker =
+                    crate::testing::World::new(1).worker(crate::testing::Script::new()).connector();
+                builder.add(worker, WorkerOptions::new().auto_window());
+                builder
+            }),
+        ];
+        for (what, set) in all {
+            let error = set(unseeded().seed(7)).build().unwrap_err().to_string();
+            assert!(error.starts_with(what) && error.contains("FirstAnswer"), "{error}");
+            let judged = set(unseeded().seed(7)).choice(Choice::FirstAnswer);
+            assert!(judged.build().is_ok(), "{what}");
         }
     }
 }

@@ -94,7 +94,31 @@ pub(super) fn check<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
     if setup.workers.iter().any(|(_, options)| options.is_idle()) {
         return Err(BuildError(NO_WINDOW.to_owned()));
     }
+    #[cfg(feature = "choice")]
+    check_choice(setup)?;
     check_exposure(setup)
+}
+
+/// Refuses what would do nothing, since workers are not judged by their answers.
+#[cfg(feature = "choice")]
+fn check_choice<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    if setup.config.choice == chargehand_core::Choice::FirstAnswer {
+        return Ok(());
+    }
+    let is_auto = |window: Option<Window>| window == Some(Window::Auto);
+    let what = if setup.config.ejection.is_some() {
+        "Config::ejection"
+    } else if is_auto(setup.limits.in_flight) {
+        "Builder::auto_windows"
+    } else if setup.workers.iter().any(|(_, options)| is_auto(options.window)) {
+        "WorkerOptions::auto_window"
+    } else {
+        return Ok(());
+    };
+    Err(BuildError(format!(
+        "{what} does nothing unless workers are chosen by their answers: set \
+         `.choice(Choice::FirstAnswer)`, or leave it out"
+    )))
 }
 
 /// Refuses queues that there is no room for, or whose options are out of their range.

@@ -320,7 +320,7 @@ async fn ejection(runtime: Smol, row: u8) -> Figures {
     };
     let addresses = serve(runtime, (0..8).map(of)).await;
     let set = |builder: Builder<_, _>| {
-        builder.configure(|config| {
+        builder.choice(Choice::FirstAnswer).configure(|config| {
             config.ejection = (row > 0).then(|| {
                 let mut ejection = Ejection::new();
                 ejection.answers = 20;
