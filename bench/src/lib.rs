@@ -27,6 +27,11 @@ mod worker;
 
 use std::process::ExitCode;
 
+/// Compiles the examples of the guide to scheduling, which is in no package.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/SCHEDULING.md")]
+struct SchedulingGuide;
+
 /// Runs the program. `allocated` tells how many bytes this process has allocated, where it counts
 /// them.
 pub fn main(allocated: Option<fn() -> usize>) -> ExitCode {
