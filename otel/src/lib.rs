@@ -59,3 +59,8 @@ impl Propagate for Otel {
         let _ = span.set_parent(Context::new().with_remote_span_context(context));
     }
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
