@@ -504,34 +504,6 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_travels_in_the_bytes_that_the_protocols_page_shows() {
-        let page = include_str!("../docs/PROTOCOL.md");
-        for (failure, hex) in [
-            (Failure::permanent("no"), "ff 01 00 00 00 00 02 00 00 00 6e 6f"),
-            (
-                Failure::retry_after(Duration::from_millis(1500), "no").with_details(&7_u8),
-                "ff 02 dc 05 00 00 02 00 00 00 6e 6f 01 07",
-            ),
-            (
-                Throttled::after(Duration::from_millis(1500)).into(),
-                "ff 06 dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
-                 6e 20 31 2e 35 73",
-            ),
-            (
-                Throttled::after(Duration::from_millis(1500)).for_key().into(),
-                "ff 0e dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
-                 6e 20 31 2e 35 73",
-            ),
-        ] {
-            let mut body = Vec::new();
-            failure.write(FAILURE_BYTES_MAX, &mut body);
-            let bytes: Vec<_> = body.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(bytes.join(" "), hex);
-            assert!(page.contains(hex), "{hex}");
-        }
-    }
-
-    #[test]
     fn advice_is_read_from_failures_that_give_some_and_permanent_wins() {
         let of = |failure: Failure| {
             let mut body = Vec::new();

@@ -113,6 +113,18 @@ fn what_a_limit_of_a_queue_comes_to_is_near_what_it_does() {
     }
 }
 
+#[test]
+fn windows_that_size_themselves_come_with_the_choice_that_they_need() {
+    let recording = recorded(6, 0, false);
+    let lines = |changes: &[&str]| estimate(&recording, changes).to_string();
+    let judged = lines(&["window=auto", "choice=first_answer"]);
+    assert_eq!(lines(&["window=auto"]), judged);
+    assert_ne!(lines(&["window=auto"]), lines(&[]), "it changes something");
+    let refused = ["choice=least_loaded", "window=auto"].map(|change| change.parse().unwrap());
+    let error = recording.estimate(&refused).unwrap_err().to_string();
+    assert!(error.contains("window=auto") && error.contains("first_answer"), "{error}");
+}
+
 /// The test is one of these, `recorded_incident`. Where the source of a test changes, it is to be written anew.
 #[test]
 fn a_record_becomes_a_test_in_a_world_of_its_workers() {

@@ -1,13 +1,19 @@
 //! docs/PROTOCOL.md is right about the bytes.
 
 use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chargehand::core::Verdict;
 use chargehand::core::keyed::{
     Channel, EXCHANGE_BYTES_MAX, Initiator, Member, Responder, SharedKey,
 };
 use chargehand::core::message::{
     Aside, EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Role, TOOK_BYTES_MAX,
 };
+use chargehand::testing::{Step, World};
+use chargehand::{Failure, Throttled, Worker};
 
 #[test]
 fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
@@ -128,4 +134,57 @@ fn every_row_of_a_link_with_a_key_is_what_both_sides_say() {
     }
     let left: Vec<_> = rows.keys().filter(|what| what.contains("sealed")).collect();
     assert!(left.is_empty(), "rows that nothing checks: {left:?}");
+}
+
+/// The bytes of an answer that fails so, as a worker sends them.
+fn sent(failure: Failure) -> String {
+    let world = World::new(1);
+    let timer = world.timer();
+    let failing = move |_: u64| ready(Err::<u64, _>(failure.clone()));
+    world.host("failing", move || Worker::new(timer.clone(), failing.clone()));
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&bodies);
+    world.watch(move |passing| {
+        if passing.step == Step::WorkerSent
+            && let Ok(Message::Response { verdict: Verdict::Failed, body, .. }) =
+                Message::decode(passing.frame)
+        {
+            let body: Vec<_> = body.iter().map(|byte| format!("{byte:02x}")).collect();
+            seen.lock().expect("nobody panics with it").push(body.join(" "));
+        }
+    });
+    let pool = world.pool(|builder| builder.configure(|config| config.retries_max = 0));
+    // Whoever is not now to be asked is asked again, and says the same.
+    world.run(pool.call::<u64, u64>(&1)).expect_err("it fails each time");
+    let mut bodies = bodies.lock().expect("nobody panics with it");
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    bodies.remove(0)
+}
+
+#[test]
+fn failures_travel_in_the_bytes_that_the_page_shows() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
+    let page = std::fs::read_to_string(path).expect("the page is part of the repository");
+    let soon = Duration::from_millis(1500);
+    for (failure, hex) in [
+        (Failure::permanent("no"), "ff 01 00 00 00 00 02 00 00 00 6e 6f"),
+        (
+            Failure::retry_after(soon, "no").with_details(&7_u8),
+            "ff 02 dc 05 00 00 02 00 00 00 6e 6f 01 07",
+        ),
+        (
+            Throttled::after(soon).into(),
+            "ff 06 dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
+             6e 20 31 2e 35 73",
+        ),
+        (
+            Throttled::after(soon).for_key().into(),
+            "ff 0e dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
+             6e 20 31 2e 35 73",
+        ),
+    ] {
+        assert_eq!(sent(failure), hex);
+        assert!(page.contains(&format!("`{hex}`")), "{hex}");
+    }
 }

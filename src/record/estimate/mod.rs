@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::vec::Vec;
 use std::{error, fmt, format};
 
-use chargehand_core::{Config, Offer, Outcome, QueueOptions, TaskOptions};
+use chargehand_core::{Choice, Config, Offer, Outcome, QueueOptions, TaskOptions};
 use serde_json::Value;
 
 use self::told::Told;
@@ -54,7 +54,7 @@ pub(super) struct Setup {
 }
 
 /// How many attempts each worker holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Window {
     AsRecorded,
     Fixed(u32),
@@ -86,7 +86,8 @@ pub struct Figures {
 /// A policy that is to be other than it was: `attempts_max=3`.
 ///
 /// Any field of [`Config`] by its name, also where tasks have another one of their own; a field of a queue by its place, as `queue.0.in_flight_max=4`; and
-/// `window=16` or `window=auto`, for all workers. Spans are written like `250ms`, `1.5s` or `2m`, other values as in
+/// `window=16` or `window=auto`, for all workers. `window=auto` and an `ejection` imply `choice=first_answer`, as no pool has
+/// them without. Spans are written like `250ms`, `1.5s` or `2m`, other values as in
 /// JSON, names of variants as they are or with underscores: `choice=least_loaded`, `ejection=null`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -146,6 +147,7 @@ impl Recording {
         for change in changes {
             setup.apply(change)?;
         }
+        setup.judge_where_needed()?;
         play::play(&setup, &self.told).map_err(|error| ChangeError(error.to_string()))
     }
 }
@@ -173,6 +175,25 @@ impl Setup {
         let queue = queue.ok_or_else(|| refused("there is no such queue".into()))?;
         *queue = changed(queue, field, value).map_err(refused)?;
         queue.checked().map(drop).map_err(|why| refused(why.to_string()))
+    }
+
+    /// Has workers be judged where a change needs that: no pool is built that does not, and it would change nothing.
+    fn judge_where_needed(&mut self) -> Result<(), ChangeError> {
+        let is_overruled =
+            |policy: &str| self.overruled.iter().any(|overruled| overruled == policy);
+        let (says_choice, says_ejection) = (is_overruled("choice"), is_overruled("ejection"));
+        let (is_auto, ejects) = (self.window == Window::Auto, self.config.ejection.is_some());
+        if self.config.choice == Choice::FirstAnswer || !(is_auto || ejects) {
+            return Ok(());
+        }
+        if says_choice {
+            let what = if is_auto { "window=auto" } else { "an ejection" };
+            return Err(ChangeError(format!("choice: {what} does nothing without first_answer")));
+        }
+        if is_auto || says_ejection {
+            self.config.choice = Choice::FirstAnswer;
+        }
+        Ok(())
     }
 
     /// Returns the options of a task, less those that are to be other for all.
