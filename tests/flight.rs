@@ -57,7 +57,10 @@ fn live(recorder: FlightRecorder, heights: u64) -> Stats {
     let tip = pool.with(TaskOptions::new().queue(pool.queue("tip").unwrap()).key("one"));
     let calls: Vec<_> =
         (0..20_u64).map(|number| world.run(tip.submit::<u64, _>(&number)).unwrap()).collect();
-    world.run(pool.for_each::<u64>(1..=heights, |_, _| {}));
+    world.run(pool.for_each::<u64>(1..=heights / 2, |_, _| {}));
+    // Each of these has a deadline of its own, and so an entry with all of its options.
+    let timed = pool.with(TaskOptions::new().deadline(3600 * 1000 * MS));
+    world.run(timed.for_each::<u64>(heights / 2 + 1..=heights, |_, _| {}));
     for call in calls {
         let _ = world.run(call);
     }
@@ -97,7 +100,7 @@ fn all_calls_are_done_again_as_long_as_there_is_room() {
 #[test]
 fn what_is_written_over_is_left_out_and_the_file_never_grows() {
     let file = Scratch::new("long");
-    let then = live(file.recorder(), 16_000);
+    let then = live(file.recorder(), 30_000);
     let bytes = file.bytes();
     assert!(bytes.len() as u64 <= BYTES, "{}", bytes.len());
     let (before, calls, now) = replay(&bytes);
@@ -111,7 +114,7 @@ fn what_is_written_over_is_left_out_and_the_file_never_grows() {
 #[test]
 fn a_record_that_breaks_off_or_is_damaged_has_what_is_whole() {
     let file = Scratch::new("damaged");
-    live(file.recorder(), 16_000);
+    live(file.recorder(), 30_000);
     let good = file.bytes();
     let (begin, calls, _) = replay(&good);
     // As a process leaves it that is killed: the end was not written.
@@ -164,4 +167,44 @@ fn a_file_that_takes_nothing_or_is_too_short_is_told_of_once_and_the_pool_goes_o
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains(wanted), "{told:?}");
     }
+}
+
+/// How many bytes of calls are in all blocks of a file.
+fn bytes_of_calls(bytes: &[u8]) -> usize {
+    let heads = bytes.windows(4).enumerate().filter(|(_, four)| *four == b"CHFR");
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let blocks = heads.map(|(at, _)| (number(at + 12), number(at + 16)));
+    blocks.filter(|(index, _)| *index > 0).map(|(_, length)| length as usize).sum()
+}
+
+#[test]
+fn a_task_like_all_others_takes_a_few_bytes_and_is_replayed_in_full() {
+    let file = Scratch::new("brief");
+    let world = World::new(3);
+    for _ in 0..4 {
+        world.worker(Script::new().takes(MS..=4 * MS).concurrency(64));
+    }
+    let pool = world
+        .pool(|builder| builder.flight_recorder(file.recorder()).tasks_max(400).workers_max(6));
+    assert_eq!(world.run(pool.for_each::<u64>(1..=4000, |_, _| {})).done, 4000);
+    let then = world.run(pool.stop()).unwrap().tasks;
+    let bytes = file.bytes();
+    let each = bytes_of_calls(&bytes) / 4000;
+    assert!((1..=20).contains(&each), "{each} bytes for each task");
+
+    let mut replay = Replay::new(Cursor::new(&bytes)).unwrap();
+    let (mut taken, mut done) = (Vec::new(), Vec::new());
+    while let Some(call) = replay.step().unwrap() {
+        let line = call.to_string();
+        match call.method() {
+            "submit_with" => taken.push(line.split_once("gave: Ok(TaskId {").unwrap().1.to_owned()),
+            "handle_event" if line.contains("Done") => done.push(line),
+            _ => {}
+        }
+    }
+    assert_eq!(replay.scheduler().stats(), then);
+    assert_eq!((taken.len(), done.len()), (4000, 4000), "each of them can be seen");
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 4000, "by the id that it had");
 }

@@ -145,9 +145,11 @@ fn sent(failure: Failure) -> String {
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&bodies);
     world.watch(move |passing| {
-        if passing.step == Step::WorkerSent
-            && let Ok(Message::Response { verdict: Verdict::Failed, body, .. }) =
-                Message::decode(passing.frame)
+        if passing.step != Step::WorkerSent {
+            return;
+        }
+        if let Ok(Message::Response { verdict: Verdict::Failed, body, .. }) =
+            Message::decode(passing.frame)
         {
             let body: Vec<_> = body.iter().map(|byte| format!("{byte:02x}")).collect();
             seen.lock().expect("nobody panics with it").push(body.join(" "));

@@ -153,7 +153,7 @@ impl TaskKeys {
     /// Checks what is known of keys.
     ///
     /// # Panics
-    /// If a number is lost or has two keys.
+    /// If a number is lost or has two keys, or a call is waited for that is no more.
     #[cfg(feature = "testing")]
     pub(super) fn check(&self, is_call: impl Fn(u32) -> bool) {
         let mut numbers: Vec<_> = self.live.values().map(|live| live.number).collect();
@@ -162,6 +162,10 @@ impl TaskKeys {
         assert!((0..).zip(&numbers).all(|(at, number)| at == *number), "a key's number is lost");
         for (slot, name) in &self.of_call {
             assert!(is_call(*slot) && self.live.contains_key(name), "a key of no call");
+        }
+        for (name, live) in &self.live {
+            let is_there = live.only.is_none_or(|slot| self.of_call.get(&slot) == Some(name));
+            assert!(is_there, "others would wait for a call that is over");
         }
         for slot in self.followers.keys() {
             assert!(self.of_call.contains_key(slot), "the outcome of no task is waited for");

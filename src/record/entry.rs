@@ -108,6 +108,14 @@ pub(super) enum Entry {
     },
 }
 
+impl Entry {
+    /// Whether it may be one that a flight record does not tell what it gave of: any poll for actions, and any task
+    /// that was taken.
+    pub(super) const fn is_as_brief(&self) -> bool {
+        matches!(self, Self::PollAction { .. } | Self::SubmitWith { gave: Ok(_), .. })
+    }
+}
+
 /// A sum over all lines, which differs where one of them was changed by accident: FNV-1a.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sum(pub(super) u64);

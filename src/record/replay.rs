@@ -6,7 +6,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{error, fmt};
 
-use chargehand_core::{Heap, Instant, Scheduler};
+use chargehand_core::{Event, Heap, Instant, Scheduler, TaskId, TaskOptions, Verdict};
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION};
 use super::flight::{self, Call, Regions};
@@ -56,8 +56,20 @@ struct Flight {
     at: usize,
     /// How many polls for actions come before what is there.
     polls: u8,
+    /// What the region says of time so far.
+    clock: Instant,
+    /// The options of the last task in the region whose entry has them.
+    options: Option<TaskOptions>,
     /// How many calls were before the next one.
     calls: u64,
+}
+
+/// A call that is recorded.
+#[derive(Debug)]
+struct Recorded {
+    entry: Entry,
+    /// It says what the call gave. Otherwise that follows from what was before.
+    is_told: bool,
 }
 
 /// A call that was made again, and gave what it gave then.
@@ -169,6 +181,8 @@ impl<R: BufRead> Replay<R> {
             entries: region.entries,
             at: 0,
             polls: 0,
+            clock: Instant::EPOCH,
+            options: None,
             calls: region.calls,
         });
         Ok(Self { source, head, scheduler, now: Instant::EPOCH, is_over: false })
@@ -208,14 +222,13 @@ impl<R: BufRead> Replay<R> {
             Source::Lines(lines) => lines.next_entry()?,
             Source::Flight(flight) => flight.next_entry(&self.scheduler)?,
         };
-        let Some(entry) = entry else {
+        let Some(Recorded { entry, is_told }) = entry else {
             self.is_over = true;
             return Ok(None);
         };
         let gave = self.call(&entry);
-        let is_told =
-            !matches!((&self.source, &entry), (Source::Flight(_), Entry::PollAction { .. }));
-        if is_told && gave != entry {
+        let is_alike = if is_told { gave == entry } else { gave.is_as_brief() };
+        if !is_alike {
             let (recorded, now) = (format!("{entry:?}"), format!("{gave:?}"));
             return Err(ReplayError::Differs { line, recorded, now });
         }
@@ -298,7 +311,7 @@ struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// Returns the next call with its line; `None` in its place at the end.
-    fn next_entry(&mut self) -> Result<(u64, Option<Entry>), ReplayError> {
+    fn next_entry(&mut self) -> Result<(u64, Option<Recorded>), ReplayError> {
         let (sum, line) = (self.sum.0, self.count + 1);
         let Some(text) = self.next_of(LINE_MAX)? else {
             return Err(ReplayError::BreaksOff { line });
@@ -310,7 +323,7 @@ impl<R: BufRead> Lines<R> {
                 Err(damaged(line, "a line before it was changed".into()))
             }
             Entry::End { .. } => Ok((line, None)),
-            entry => Ok((line, Some(entry))),
+            entry => Ok((line, Some(Recorded { entry, is_told: true }))),
         }
     }
 
@@ -336,35 +349,89 @@ impl Flight {
     fn next_entry(
         &mut self,
         scheduler: &Scheduler<Heap>,
-    ) -> Result<(u64, Option<Entry>), ReplayError> {
+    ) -> Result<(u64, Option<Recorded>), ReplayError> {
         let number = self.calls + 1;
-        while self.polls == 0 && self.at == self.entries.len() {
-            let next = self.regions.next().ok_or(ReplayError::BreaksOff { line: number })?;
-            let is_same = postcard::to_stdvec(scheduler).is_ok_and(|now| now == next.checkpoint);
-            if !is_same {
-                return Err(ReplayError::Differs {
-                    line: number,
-                    recorded: "a checkpoint of the scheduler".into(),
-                    now: "it is another one".into(),
-                });
+        while self.polls == 0 {
+            if self.at == self.entries.len() {
+                self.begin_region(number, scheduler)?;
+                continue;
             }
-            (self.entries, self.at) = (next.entries, 0);
-        }
-        self.calls = number;
-        if self.polls == 0 {
             let next = flight::next_call(&self.entries[self.at..]);
             let next = next.map_err(|why| damaged(number, why.to_string()))?;
             let (call, rest) = next.expect("it is not at the end");
             self.at = self.entries.len() - rest.len();
-            match call {
+            let (entry, is_told) = match call {
+                Call::Clock(nanos) => {
+                    let since = self.clock.as_nanos().saturating_add(nanos);
+                    self.clock = Instant::from_nanos(since);
+                    continue;
+                }
+                Call::Polls(polls) => {
+                    self.polls = polls;
+                    continue;
+                }
                 Call::Entry(Entry::End { .. }) => return Ok((number, None)),
-                Call::Entry(entry) => return Ok((number, Some(entry))),
-                Call::Polls(polls) => self.polls = polls,
-            }
+                Call::Entry(entry) => {
+                    if let Entry::SubmitWith { options, .. } = &entry {
+                        self.options = Some(*options);
+                    }
+                    (entry, true)
+                }
+                Call::Taken => (self.taken(number)?, false),
+                Call::Done(slot) => (self.done(number, slot, scheduler)?, true),
+            };
+            self.calls = number;
+            return Ok((number, Some(Recorded { entry, is_told })));
         }
+        self.calls = number;
         self.polls -= 1;
-        // What it gave then is not written: whatever it gives is right, as long as all before it went as then.
-        Ok((number, Some(Entry::PollAction { gave: None })))
+        let entry = Entry::PollAction { gave: None };
+        Ok((number, Some(Recorded { entry, is_told: false })))
+    }
+
+    /// Goes on with the next region, whose checkpoint is to be what the scheduler has come to.
+    fn begin_region(
+        &mut self,
+        number: u64,
+        scheduler: &Scheduler<Heap>,
+    ) -> Result<(), ReplayError> {
+        let next = self.regions.next().ok_or(ReplayError::BreaksOff { line: number })?;
+        let is_same = postcard::to_stdvec(scheduler).is_ok_and(|now| now == next.checkpoint);
+        if !is_same {
+            return Err(ReplayError::Differs {
+                line: number,
+                recorded: "a checkpoint of the scheduler".into(),
+                now: "it is another one".into(),
+            });
+        }
+        (self.entries, self.at) = (next.entries, 0);
+        (self.clock, self.options) = (Instant::EPOCH, None);
+        Ok(())
+    }
+
+    /// Returns the entry of a task that was taken as the last one.
+    fn taken(&self, number: u64) -> Result<Entry, ReplayError> {
+        let options = self.options.ok_or_else(|| damaged(number, "nothing says how".into()))?;
+        // Which id it got follows from what was before.
+        let gave = Ok(TaskId::from_parts(0, 0));
+        Ok(Entry::SubmitWith { now: self.clock, options, gave })
+    }
+
+    /// Returns the entry of an answer that ended the task in flight of a slot.
+    fn done(
+        &self,
+        number: u64,
+        slot: u32,
+        scheduler: &Scheduler<Heap>,
+    ) -> Result<Entry, ReplayError> {
+        let held = scheduler.in_flight_at(slot).ok_or_else(|| ReplayError::Differs {
+            line: number,
+            recorded: format!("the task of slot {slot} is done"),
+            now: "it is not in flight".into(),
+        })?;
+        let (link, task, attempt) = held;
+        let event = Event::Replied { link, task, attempt, verdict: Verdict::Done };
+        Ok(Entry::HandleEvent { now: self.clock, event, gave: Ok(()) })
     }
 }
 

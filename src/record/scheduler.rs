@@ -9,7 +9,8 @@ use std::vec::Vec;
 
 use chargehand_core::{
     Accepted, Action, Config, ConfigError, Event, EventError, Heap, Instant, NoQueue, Offer,
-    QueueId, QueueOptions, Route, Stale, SubmitError, TaskId, TaskOptions, WorkerId, WorkersFull,
+    QueueId, QueueOptions, Route, Stale, SubmitError, TaskId, TaskOptions, Verdict, WorkerId,
+    WorkersFull,
 };
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION, line_of};
@@ -121,6 +122,11 @@ impl Scheduler {
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
         let gave = self.inner.submit_with(now, options);
+        if let (Some(Tape::Flight(recorder)), Ok(_)) = (&mut self.tape, gave) {
+            if recorder.note_taken(now, &options, &self.inner) {
+                return gave;
+            }
+        }
         self.note(|| Entry::SubmitWith { now, options, gave });
         gave
     }
@@ -166,9 +172,26 @@ impl Scheduler {
     }
 
     pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        let done = self.done_by(event);
         let gave = self.inner.handle_event(now, event);
+        if let (Some(Tape::Flight(recorder)), Some(slot), Ok(())) = (&mut self.tape, done, gave) {
+            if recorder.note_done(now, slot, &self.inner) {
+                return gave;
+            }
+        }
         self.note(|| Entry::HandleEvent { now, event, gave });
         gave
+    }
+
+    /// Returns the slot of the task that an event is the answer of, where a flight record needs to know no more.
+    #[inline]
+    fn done_by(&self, event: Event) -> Option<u32> {
+        let Some(Tape::Flight(_)) = self.tape else { return None };
+        let Event::Replied { link, task, attempt, verdict: Verdict::Done } = event else {
+            return None;
+        };
+        let slot = task.slot();
+        (self.inner.in_flight_at(slot) == Some((link, task, attempt))).then_some(slot)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -13,7 +13,7 @@ use chargehand::PoolEvent;
 use chargehand::tls::members::{Authority, Members, Role};
 use chargehand::worker::WorkerEvent;
 
-use crate::pair::any_port;
+use crate::pair::{any_port, any_port_for_many};
 use crate::raw::{Raw, Script, dial_plain_from, script};
 use crate::rig::{Rig, eventually, quick, setup, until, works};
 use crate::tls::{Tls, client_hello};
@@ -224,7 +224,7 @@ fn dribblers(
 
 pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out<P: Tls>() {
     let members = Joined::new::<P>("dribbled", 30);
-    let (door, at) = any_port();
+    let (door, at) = any_port_for_many();
     let set = setup::<P>().handshakes_max(64);
     let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));
     let is_over = Arc::new(AtomicBool::new(false));

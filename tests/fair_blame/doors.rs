@@ -13,7 +13,7 @@ use chargehand::testing::{Script, World};
 use chargehand::worker::WorkerEvent;
 use chargehand::{PoolEvent, WorkerInfo};
 
-use crate::pair::{Go, Socket, any_port};
+use crate::pair::{Go, Socket, any_port, any_port_for_many};
 use crate::raw::{self, Raw, dial_plain_from, script};
 use crate::rig::{Rig, answer_to, eventually, quick, setup, within, works};
 use crate::{counts, millis, secs};
@@ -102,7 +102,7 @@ fn is_up(worker: &WorkerInfo) -> bool {
 pub(crate) async fn five_thousand_connections_and_two_thousand_names_keep_no_good_worker_out<
     P: Socket,
 >() {
-    let (door, at) = any_port();
+    let (door, at) = any_port_for_many();
     let set = setup::<P>().workers_max(200).handshakes_max(64);
     let rig = Rig::start::<P>(P::accept(set, door));
     let is_over = Arc::new(AtomicBool::new(false));

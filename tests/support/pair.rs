@@ -87,6 +87,15 @@ pub(crate) fn any_port() -> (TcpListener, SocketAddr) {
     (door, at)
 }
 
+/// The same for crowds. Where the system's queue is as short as the standard library makes it, a crowd fills it at once, and
+/// each of its connects is dropped and comes again seconds later: a slow crowd, that harms nobody.
+#[allow(dead_code, reason = "each test that includes it uses a part")]
+pub(crate) fn any_port_for_many() -> (TcpListener, SocketAddr) {
+    let (door, at) = any_port();
+    rustix::net::listen(&door, 4096).expect("it may be told anew");
+    (door, at)
+}
+
 /// Says what a pair is.
 macro_rules! pair {
     ($pair:ident, $clock:ty, $run:path, $spawn:path, $listener:ty, $connector:ty, $place:expr) => {

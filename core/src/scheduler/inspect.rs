@@ -17,7 +17,7 @@ use super::{queues, rates, sets, waits};
 use crate::config::Config;
 #[cfg(feature = "queues")]
 use crate::explain::{Idles, TaskStats, Waits};
-use crate::id::{TaskId, WorkerId};
+use crate::id::{Link, TaskId, WorkerId};
 use crate::options::Lane;
 #[cfg(feature = "queues")]
 use crate::queue::{QueueId, QueueStats};
@@ -123,6 +123,16 @@ impl<S: Storage> Scheduler<S> {
         let is_held = slot.generation == task.generation() && slot.state == TaskState::InFlight;
         let worker = is_held.then(|| index::wide(slot.worker))?;
         Some((WorkerId::from_parts(worker, workers[worker as usize].generation), slot.attempts))
+    }
+
+    /// Returns the link that the task of a slot is in flight on, its id and the number of that attempt, or `None` while
+    /// no worker holds one of that slot. Of a task that is hedged it is the other attempt than
+    /// [`second_holder`](Self::second_holder)'s. O(1).
+    pub fn in_flight_at(&self, slot: u32) -> Option<(Link, TaskId, u16)> {
+        let (tasks, workers) = self.storage.slots();
+        let task = tasks.get(slot as usize).filter(|task| task.state == TaskState::InFlight)?;
+        let worker = index::wide(task.worker);
+        Some((workers[worker as usize].link(worker), task.id(slot), task.attempts))
     }
 
     /// Returns which worker holds the second attempt of a task that is hedged, and the number of that attempt, or

@@ -5,8 +5,15 @@
 //! it was then, and goes on with the calls made since. So whatever is overwritten, the calls that are left can be made
 //! again, from the oldest checkpoint on.
 //!
-//! A call is a byte 0 and an [`Entry`](super::entry::Entry), with what it gave. Of polls for actions only their number is written,
-//! as a byte from 1 on: what each gave follows from the state before it, and they are half of all calls.
+//! A call is a byte 0 and an [`Entry`](super::entry::Entry), with what it gave. Calls of which there are many are shorter, since the
+//! rest follows from the state before them:
+//!
+//! - polls for actions are a byte from 1 on that says how many there were, and not what they gave;
+//! - a task that was taken with the options of the last one whose entry is in the region is the byte [`TAKEN`];
+//! - an answer that ended a task in flight is [`DONE`] and the slot of that task.
+//!
+//! The time of the latter two is that of the last [`CLOCK`] in the region, which says how many nanoseconds it is after the one
+//! before it, or after the beginning.
 //!
 //! Regions consist of blocks. Each says of which round it is, how many calls were before it, and has a sum over
 //! itself: what is left of an earlier round, or was not written to its end, is told from what belongs there.
@@ -28,15 +35,19 @@ pub(super) use self::write::Recorder;
 
 /// By which it is known.
 pub(super) const FORMAT: &str = "chargehand flight record";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Room for the first line: that of a pool with as many queues as may be fits.
 const HEAD_BYTES: usize = 64 << 10;
 const REGIONS: u64 = 4;
 /// What each block begins with.
 const MAGIC: [u8; 4] = *b"CHFR";
 const BLOCK_HEAD_BYTES: usize = 36;
-/// Stands before a call that is no poll.
+/// Stands before a call that is written with all that it was.
 const CALL: u8 = 0;
+const POLLS_MAX: u8 = 252;
+const CLOCK: u8 = 253;
+const TAKEN: u8 = 254;
+const DONE: u8 = 255;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::string::String;
 use std::vec::Vec;
 
-use super::{BlockHead, CALL, FlightHead, HEAD_BYTES, REGIONS};
+use super::{BlockHead, CALL, CLOCK, DONE, FlightHead, HEAD_BYTES, REGIONS, TAKEN};
 use crate::record::entry::{Entry, Head};
 
 /// No file of one is longer: 16 GiB.
@@ -36,6 +36,12 @@ pub(in crate::record) enum Call {
     /// So many polls for actions: one at least.
     Polls(u8),
     Entry(Entry),
+    /// It is so many nanoseconds later. This is no call.
+    Clock(u64),
+    /// A task was taken, as the last one.
+    Taken,
+    /// The task in that slot is done.
+    Done(u32),
 }
 
 /// Takes the next off the front of some bytes: `None` where there are none.
@@ -45,6 +51,15 @@ pub(in crate::record) fn next_call(bytes: &[u8]) -> Result<Option<(Call, &[u8])>
         Some((&CALL, rest)) => {
             let (entry, rest) = postcard::take_from_bytes(rest)?;
             Ok(Some((Call::Entry(entry), rest)))
+        }
+        Some((&CLOCK, rest)) => {
+            let (nanos, rest) = postcard::take_from_bytes(rest)?;
+            Ok(Some((Call::Clock(nanos), rest)))
+        }
+        Some((&TAKEN, rest)) => Ok(Some((Call::Taken, rest))),
+        Some((&DONE, rest)) => {
+            let (slot, rest) = postcard::take_from_bytes(rest)?;
+            Ok(Some((Call::Done(slot), rest)))
         }
         Some((&polls, rest)) => Ok(Some((Call::Polls(polls), rest))),
     }
@@ -129,7 +144,8 @@ impl Region {
         while let Ok(Some((call, next))) = next_call(rest) {
             count += match call {
                 Call::Polls(polls) => polls.into(),
-                Call::Entry(_) => 1,
+                Call::Entry(_) | Call::Taken | Call::Done(_) => 1,
+                Call::Clock(_) => 0,
             };
             rest = next;
         }

@@ -11,11 +11,14 @@ use std::time::Duration;
 use std::vec::Vec;
 use std::{fmt, format, mem};
 
-use chargehand_core::{Heap, Scheduler};
+use chargehand_core::{Heap, Instant, Scheduler, TaskOptions};
 use postcard::Serializer;
 use serde::Serialize;
 
-use super::{BLOCK_HEAD_BYTES, BlockHead, CALL, HEAD_BYTES, REGIONS, first_line};
+use super::{
+    BLOCK_HEAD_BYTES, BlockHead, CALL, CLOCK, DONE, HEAD_BYTES, POLLS_MAX, REGIONS, TAKEN,
+    first_line,
+};
 use crate::payload::encode::Onto;
 use crate::record::entry::{Entry, Head};
 
@@ -41,7 +44,7 @@ pub struct FlightRecorder {
 }
 
 impl FlightRecorder {
-    /// Creates the file, of 64 MiB at most: some three million calls, half a million tasks.
+    /// Creates the file, of 64 MiB at most: XXX
     ///
     /// # Errors
     /// As [`OpenOptions::create_new`]: that it is there already, say.
@@ -73,6 +76,10 @@ pub(in crate::record) struct Recorder {
     local_calls: u64,
     /// Polls since the last other call, whose number is not among those bytes yet.
     polls: u8,
+    /// What the region says of time so far.
+    clock: Instant,
+    /// The options of the last task in the region whose entry has them.
+    options: Option<TaskOptions>,
     /// Calls that were handed over, or left out.
     calls: u64,
     region_bytes: u64,
@@ -133,6 +140,8 @@ impl Recorder {
             local: no_calls(),
             local_calls: 0,
             polls: 0,
+            clock: Instant::EPOCH,
+            options: None,
             calls: 0,
             region_bytes,
             room: 0,
@@ -161,18 +170,73 @@ impl Recorder {
     #[inline]
     pub(in crate::record) fn note(&mut self, entry: &Entry, scheduler: &Scheduler<Heap>) {
         self.write_polls();
+        if let Entry::SubmitWith { options, .. } = entry {
+            self.options = Some(*options);
+        }
         self.local.push(CALL);
         encode(entry, &mut self.local);
+        self.noted(scheduler);
+    }
+
+    /// Takes in that a task was taken. Returns `false` where its entry has to say how.
+    #[inline]
+    pub(in crate::record) fn note_taken(
+        &mut self,
+        now: Instant,
+        options: &TaskOptions,
+        scheduler: &Scheduler<Heap>,
+    ) -> bool {
+        if self.options.as_ref() != Some(options) || !self.write_clock(now) {
+            return false;
+        }
+        self.write_polls();
+        self.local.push(TAKEN);
+        self.noted(scheduler);
+        true
+    }
+
+    /// Takes in that the task in flight of a slot is done. Returns `false` where its entry has to say it.
+    #[inline]
+    pub(in crate::record) fn note_done(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        scheduler: &Scheduler<Heap>,
+    ) -> bool {
+        if !self.write_clock(now) {
+            return false;
+        }
+        self.write_polls();
+        self.local.push(DONE);
+        encode(&slot, &mut self.local);
+        self.noted(scheduler);
+        true
+    }
+
+    /// Counts a call whose bytes are written.
+    #[inline]
+    fn noted(&mut self, scheduler: &Scheduler<Heap>) {
         self.local_calls += 1;
         if self.local.len() >= LOCAL_BYTES_MAX && !self.has_ended {
             self.push(scheduler);
         }
     }
 
+    /// Has the region say what time it is. Returns `false` for an earlier one, which it cannot.
+    #[inline]
+    fn write_clock(&mut self, now: Instant) -> bool {
+        if now > self.clock {
+            self.local.push(CLOCK);
+            encode(&(now.as_nanos() - self.clock.as_nanos()), &mut self.local);
+            self.clock = now;
+        }
+        now == self.clock
+    }
+
     /// Takes in that it was polled for an action.
     #[inline]
     pub(in crate::record) fn note_poll(&mut self) {
-        if self.polls == u8::MAX {
+        if self.polls == POLLS_MAX {
             self.write_polls();
         }
         self.polls += 1;
@@ -252,6 +316,7 @@ impl Recorder {
             ));
         }
         self.room = all - bytes.len() as u64;
+        (self.clock, self.options) = (Instant::EPOCH, None);
         let mut state = self.shared.lock();
         state.bytes += bytes.len();
         state.pieces.push_back(Piece { is_checkpoint: true, calls: self.calls, bytes });
