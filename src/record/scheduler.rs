@@ -116,7 +116,22 @@ impl Scheduler {
         gave
     }
 
+    // Inlined where nothing is recorded, like the two others that each task goes through: as core's own, which pass nothing
+    // through memory then (decision 0010). Without: 5 % more instructions a height while nothing is recorded.
+    #[expect(clippy::inline_always, reason = "as core's own, in whose place it is")]
+    #[inline(always)]
     pub(crate) fn submit_with(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        if self.tape.is_none() {
+            return self.inner.submit_with(now, options);
+        }
+        self.submit_recorded(now, options)
+    }
+
+    fn submit_recorded(
         &mut self,
         now: Instant,
         options: TaskOptions,
@@ -171,7 +186,16 @@ impl Scheduler {
         gave
     }
 
+    #[expect(clippy::inline_always, reason = "as core's own, in whose place it is")]
+    #[inline(always)]
     pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        if self.tape.is_none() {
+            return self.inner.handle_event(now, event);
+        }
+        self.handle_recorded(now, event)
+    }
+
+    fn handle_recorded(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
         let done = self.done_by(event);
         let gave = self.inner.handle_event(now, event);
         if let (Some(Tape::Flight(recorder)), Some(slot), Ok(())) = (&mut self.tape, done, gave) {
@@ -199,14 +223,22 @@ impl Scheduler {
         self.note(|| Entry::HandleTimeout { now });
     }
 
+    #[expect(clippy::inline_always, reason = "as core's own, in whose place it is")]
+    #[inline(always)]
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        let gave = self.inner.poll_action();
-        // What it gave follows from all that was before it.
-        if let Some(Tape::Flight(recorder)) = &mut self.tape {
-            recorder.note_poll();
-        } else {
-            self.note(|| Entry::PollAction { gave });
+        match &mut self.tape {
+            None => {}
+            // What it gives follows from all that was before it.
+            Some(Tape::Flight(recorder)) => recorder.note_poll(),
+            Some(Tape::Lines(_)) => return self.poll_in_lines(),
         }
+        self.inner.poll_action()
+    }
+
+    #[cold]
+    fn poll_in_lines(&mut self) -> Option<Action> {
+        let gave = self.inner.poll_action();
+        self.note(|| Entry::PollAction { gave });
         gave
     }
 

@@ -44,7 +44,7 @@ pub struct FlightRecorder {
 }
 
 impl FlightRecorder {
-    /// Creates the file, of 64 MiB at most: XXX
+    /// Creates the file, of 64 MiB at most: some millions of tasks, where most go well.
     ///
     /// # Errors
     /// As [`OpenOptions::create_new`]: that it is there already, say.
