@@ -89,7 +89,6 @@ pub(crate) fn any_port() -> (TcpListener, SocketAddr) {
 
 /// The same for crowds. Where the system's queue is as short as the standard library makes it, a crowd fills it at once, and
 /// each of its connects is dropped and comes again seconds later: a slow crowd, that harms nobody.
-#[allow(dead_code, reason = "each test that includes it uses a part")]
 pub(crate) fn any_port_for_many() -> (TcpListener, SocketAddr) {
     let (door, at) = any_port();
     rustix::net::listen(&door, 4096).expect("it may be told anew");

@@ -155,8 +155,14 @@ impl Region {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use chargehand_core::{Config, Heap, Scheduler};
+
     use super::*;
-    use crate::record::flight::BLOCK_HEAD_BYTES;
+    use crate::record::entry::Title;
+    use crate::record::flight::{BLOCK_HEAD_BYTES, FORMAT, VERSION, first_line};
+    use crate::record::{Replay, ReplayError};
 
     /// A block that holds so many polls.
     fn block(region: u64, index: u32, calls: u64, polls: &[u8]) -> Vec<u8> {
@@ -181,5 +187,38 @@ mod tests {
         let late = Region::read(&late).unwrap();
         assert!(late.entries.is_empty() && late.ends_at(100), "its calls are no calls");
         assert_eq!(Regions::latest(std::vec![late, region(7, 100).unwrap()]).0.len(), 2);
+    }
+
+    #[test]
+    fn calls_in_brief_that_nothing_explains_are_refused() {
+        let config = Config::new(1);
+        let scheduler = Scheduler::new(Heap::with_capacity(4, 2), config).expect("the defaults");
+        let checkpoint = postcard::to_stdvec(&scheduler).expect("plain data");
+        let replay = |calls: &[u8]| {
+            let title = Title { format: FORMAT.into(), version: VERSION };
+            let head = Head { title, slots: 4, workers_max: 2, queues: None, config };
+            let mut bytes = first_line(head, 64 << 10).expect("it is short");
+            bytes.extend(block(0, 0, 0, &checkpoint));
+            bytes.extend(block(0, 1, 0, calls));
+            let mut replay = Replay::new(Cursor::new(bytes)).expect("a checkpoint");
+            replay.step()
+        };
+        assert!(matches!(replay(&[3]), Ok(Some(_))), "what is there is read");
+        for calls in [&[TAKEN][..], &[CLOCK], &[CLOCK, 0xff], &[DONE], &[CLOCK, 5, TAKEN]] {
+            let step = replay(calls);
+            assert!(
+                matches!(step, Err(ReplayError::Damaged { line: 1, .. })),
+                "{calls:?}: {step:?}"
+            );
+        }
+        // A slot that is free, one that there is not, and a time that no clock comes to.
+        let late = [&[CLOCK][..], &[0xff; 9], &[1], &[CLOCK, 9, DONE, 0]].concat();
+        for calls in [&[DONE, 0][..], &[DONE, 0xff, 0xff, 0xff, 0xff, 0x0f], &late] {
+            let step = replay(calls);
+            assert!(
+                matches!(step, Err(ReplayError::Differs { line: 1, .. })),
+                "{calls:?}: {step:?}"
+            );
+        }
     }
 }
