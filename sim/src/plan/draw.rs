@@ -164,9 +164,11 @@ fn draw_hedges(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut [Part]) {
     }
 }
 
-/// Has some jobs ask the same as others, or as themselves a moment ago. Drawn apart, and at the end, as the queues
-/// are.
+/// Has some jobs ask the same as others, or as themselves a moment ago, and some have the key of those and their
+/// outcomes to themselves. Drawn apart, and at the end, as the queues are.
 fn draw_unique(dice: &mut Dice, parts: &mut [Part]) {
+    // Of a copy, so that who asks the same is drawn as it was before there were the others.
+    let mut own = dice.clone().own();
     if dice.percent(70) {
         return;
     }
@@ -176,6 +178,8 @@ fn draw_unique(dice: &mut Dice, parts: &mut [Part]) {
         job.is_unique = dice.percent(70) && is_call && job.key.is_none() && job.hedge.is_none();
         if job.is_unique {
             job.key = Some((FIRST_UNIQUE + dice.below(2), 1));
+        } else if job.key.is_none() && job.hedge.is_none() && own.percent(40) {
+            job.key = Some((FIRST_UNIQUE + own.below(2), 1));
         }
     }
 }
