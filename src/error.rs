@@ -9,6 +9,8 @@ use crate::failure::Failure;
 use crate::link::exposure;
 
 /// Why a task has no result.
+// With a tag of four bytes, what an outcome has beside it would be moved as 28, which stalls: decision 0010.
+#[repr(u64)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {

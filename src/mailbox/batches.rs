@@ -291,7 +291,10 @@ impl Taker {
         inner.with(|inner| {
             inner.is_idle = false;
             if releases && inner.ready.len() > self.at_once {
-                batch.extend(inner.ready.drain(..self.at_once));
+                // Exchanged for empty ones: taken out one by one, each would be moved in pieces (decision 0010).
+                batch.resize_with(self.at_once, || Item::EMPTY);
+                batch.swap_with_slice(&mut inner.ready[..self.at_once]);
+                inner.ready.drain(..self.at_once);
                 return Poll::Ready(Some(inner.release(batch.len())));
             }
             inner.waits = true;

@@ -245,15 +245,26 @@ impl SchedulerMut<'_> {
         retries_max: Option<u16>,
         lane: Lane,
     ) -> Result<TaskId, SubmitError> {
+        let task = self.take_slot(now)?;
+        Ok(self.put_in_line(task, retries_max, lane))
+    }
+
+    /// Takes a slot for a task. By itself, as is what follows, since a slot or an id comes back in a register and one
+    /// of them or an error together through memory.
+    fn take_slot(&mut self, now: Instant) -> Result<u32, SubmitError> {
         self.tick(now);
         // With queues, whoever calls this has looked at the gate.
         if cfg!(not(feature = "queues")) && self.state.is_draining {
             return Err(SubmitError::Draining);
         }
-        let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        self.state.unused.take(self.tasks).ok_or(SubmitError::Full)
+    }
+
+    /// Has a new task wait in a slot that was taken for it.
+    fn put_in_line(&mut self, task: u32, retries_max: Option<u16>, lane: Lane) -> TaskId {
         let id = self.begin(task, retries_max, lane);
         self.state.waiting[lane as usize].push_back(self.tasks, task);
-        Ok(id)
+        id
     }
 
     /// Makes a slot a new task's, which waits.

@@ -281,15 +281,20 @@ impl<A, S: Source<A>> Outcomes<A, S> {
         self.source.take_report()
     }
 
-    /// Returns the next height with its outcome, as far as the batch goes. As the stream returns it, which is
-    /// not moved then: decision 0010.
-    #[inline]
+    /// Returns the next height with its outcome, as far as the batch goes.
     fn next_ready(&mut self) -> Poll<Option<(S::Request, Result<A, TaskError>)>> {
-        if self.reorder.is_some() {
-            let Some(mut item) = self.item_in_order() else { return Poll::Pending };
-            let result = S::read(&mut item, self.mailbox.decode_limits());
-            return self.noted(item.height, result);
+        if self.reorder.is_none() {
+            return self.next_of_batch();
         }
+        let Some(mut item) = self.item_in_order() else { return Poll::Pending };
+        let result = S::read(&mut item, self.mailbox.decode_limits());
+        self.noted(item.height, result)
+    }
+
+    /// As [`next_ready`](Self::next_ready), where they come in any order. As the stream returns it, which is not
+    /// moved then: decision 0010.
+    #[inline]
+    fn next_of_batch(&mut self) -> Poll<Option<(S::Request, Result<A, TaskError>)>> {
         // It is read where it lies: to move it first costs more than to read it.
         let Some(item) = self.batch.last_mut() else { return Poll::Pending };
         let (height, result) = (item.height, S::read(item, self.mailbox.decode_limits()));
@@ -331,8 +336,9 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
         let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
         source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
         self.start();
-        let next = self.next_ready();
-        if next.is_ready() { next } else { self.poll_more(cx) }
+        // Either returns it straight to whoever asks.
+        let is_at_hand = self.reorder.is_none() && !self.batch.is_empty();
+        if is_at_hand { self.next_of_batch() } else { self.poll_more(cx) }
     }
 }
 
