@@ -577,7 +577,8 @@ stage_instructions() {
 # of other systems are no part of the workspace, so that nobody else builds or audits them.
 stage_bench() {
   cargo clippy --manifest-path bench/peers/Cargo.toml --target-dir "$target" -- -D warnings
-  cargo test --manifest-path bench/peers/Cargo.toml --target-dir "$target"
+  # As `peers` builds them.
+  cargo test --release --manifest-path bench/peers/Cargo.toml --target-dir "$target"
   local short=(--rounds 1 --seconds 0.1)
   cargo run --release -p chargehand-bench -- throughput --only 4x64 "${short[@]}"
   cargo run --release -p chargehand-bench -- latency --only 'one core each' "${short[@]}"
@@ -586,7 +587,8 @@ stage_bench() {
   # A range by window, by choice, and by dask.distributed and Celery.
   cargo run --release -p chargehand-bench -- mixed --only 'a range, one of 8' "${short[@]}"
   cargo run --release -p chargehand-bench -- tls --only 'come back' "${short[@]}"
-  bash bench/cli.sh 200 20000 1
+  # As the tests have built it.
+  CHARGEHAND=$target/debug/chargehand bash bench/cli.sh 200 20000 1
 }
 
 stage_backfill() {

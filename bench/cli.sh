@@ -8,12 +8,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 processes=${1:-10000} lines=${2:-1000000} rounds=${3:-3}
-chargehand=${CARGO_TARGET_DIR:-$PWD/target}/release/chargehand
+chargehand=${CHARGEHAND:-${CARGO_TARGET_DIR:-$PWD/target}/release/chargehand}
 hyperqueue=${CARGO_TARGET_DIR:-$PWD/target}/hyperqueue
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cargo build --release --quiet -p chargehand-cli
+[[ -n ${CHARGEHAND:-} ]] || cargo build --release --quiet -p chargehand-cli
 # Without it the others are measured all the same, and its row is left out.
 if ! [[ -x $hyperqueue/bin/python ]] || ! "$hyperqueue/bin/python" -c 'import hyperqueue' 2>/dev/null; then
   python3 -m venv "$hyperqueue" && "$hyperqueue/bin/pip" install --quiet hyperqueue==0.27.0 ||
