@@ -83,8 +83,10 @@ pub struct Taker {
     is_waiting: bool,
     /// The driver waits to hear that this end waits.
     must_ring: bool,
-    /// How many outcomes are taken at once, at most, where they are released with that.
+    /// How many outcomes are released at once, at most, where that is done as they are taken.
     at_once: usize,
+    /// How many of those that were taken are still to be released: the last ones.
+    held_back: usize,
 }
 
 #[derive(Debug, Default)]
@@ -259,10 +261,11 @@ impl Taker {
             waker: Waker::noop().clone(),
             is_waiting: false,
             must_ring: false,
+            held_back: 0,
         }
     }
 
-    /// Sets how many outcomes are taken at once, at most, where they are released with that.
+    /// Sets how many outcomes are released at once, at most, where that is done as they are taken.
     pub(crate) fn set_at_once(&mut self, at_once: usize) {
         self.at_once = at_once;
     }
@@ -272,15 +275,26 @@ impl Taker {
         Giver { shared: Arc::clone(&self.shared), waker: Waker::noop().clone() }
     }
 
-    /// Takes what lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
-    /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
-    /// answer is that of [`release`](Self::release).
+    /// Returns how many of the batch's outcomes may be returned before the next [`take`](Self::take).
+    #[inline]
+    pub(crate) fn at_hand(&self, batch: &[Item]) -> usize {
+        batch.len() - self.held_back
+    }
+
+    /// Takes what lies ready into `batch`, which must be empty but for what is held back. `Ready(None)` if there is
+    /// nothing and never will be. If the stream does not hold what it takes, but `releases` it at once, the answer is that
+    /// of [`release`](Self::release), and what is more than it may release stays in the batch until the next calls.
     pub(crate) fn take(
         &mut self,
         cx: &mut Context<'_>,
         batch: &mut Vec<Item>,
         releases: bool,
     ) -> Poll<Option<bool>> {
+        if self.held_back > 0 {
+            let released = self.held_back.min(self.at_once);
+            self.held_back -= released;
+            return Poll::Ready(Some(self.release(released)));
+        }
         if !self.waker.will_wake(cx.waker()) {
             self.change_waker(cx.waker());
         } else if self.is_waiting && !self.shared.has_news.load(Ordering::Acquire) {
@@ -290,13 +304,6 @@ impl Taker {
         let Shared { inner, has_news } = &*self.shared;
         inner.with(|inner| {
             inner.is_idle = false;
-            if releases && inner.ready.len() > self.at_once {
-                // Exchanged for empty ones: taken out one by one, each would be moved in pieces (decision 0010).
-                batch.resize_with(self.at_once, || Item::EMPTY);
-                batch.swap_with_slice(&mut inner.ready[..self.at_once]);
-                inner.ready.drain(..self.at_once);
-                return Poll::Ready(Some(inner.release(batch.len())));
-            }
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
             if inner.ready.is_empty() {
@@ -310,7 +317,9 @@ impl Taker {
                 inner.ready = Vec::new();
             }
             if releases {
-                return Poll::Ready(Some(inner.release(batch.len())));
+                let released = batch.len().min(self.at_once);
+                self.held_back = batch.len() - released;
+                return Poll::Ready(Some(inner.release(released)));
             }
             // Otherwise the driver is to hear of it once all that is looked at, and nothing came of it.
             self.is_waiting = !inner.starved;
@@ -419,8 +428,18 @@ mod tests {
         let mut giver = taker.giver();
         let (waker, _) = counted();
         give(&mut giver, 1..=5);
+        let mut batch = Vec::new();
         for (heights, released) in [(vec![1, 2], 2), (vec![3, 4], 2), (vec![5], 1)] {
-            assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(heights)));
+            let is_new = batch.is_empty();
+            let taken = taker.take(&mut Context::from_waker(&waker), &mut batch, true);
+            assert_eq!(taken, Poll::Ready(Some(false)));
+            if is_new {
+                batch.reverse();
+            }
+            assert_eq!(taker.at_hand(&batch), heights.len());
+            let kept = batch.len() - heights.len();
+            let at_hand: Vec<_> = batch.drain(kept..).rev().map(|item| item.height).collect();
+            assert_eq!(at_hand, heights);
             assert_eq!(give(&mut giver, []).count, released);
         }
         assert_eq!(take(&mut taker, &waker), Poll::Pending);

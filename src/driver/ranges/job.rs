@@ -100,8 +100,10 @@ impl Job {
         let Supply::Heights(heights) = &self.source else {
             return self.advance_map(height, job, payload);
         };
-        if self.pace.again.is_empty() || self.pace.again.pop().is_none() {
+        if self.pace.again.is_empty() {
             self.pace.step(height, heights);
+        } else {
+            self.pace.take_again();
         }
         let height = RangeHeight::from_index(height, self.options.is_signed);
         *payload = TaskPayload::Height { height, job, check: self.check };

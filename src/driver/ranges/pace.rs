@@ -73,6 +73,12 @@ impl Pace {
         }
     }
 
+    /// Takes the next height that is asked for again. Not inlined, or every height pays for what it needs of the stack.
+    #[inline(never)]
+    pub(super) fn take_again(&mut self) {
+        self.again.pop();
+    }
+
     /// Goes on to the next run of open heights.
     pub(super) fn step_over(&mut self, from: Option<u64>, heights: &Ledger) {
         let run = from.and_then(|from| heights.next_open_run(from));

@@ -215,6 +215,7 @@ impl<A, S: Track> Outcomes<A, S> {
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Without an order they are the caller's at once.
         let releases = self.reorder.is_none();
+        let is_new = self.batch.is_empty();
         let taken = self.taker.take(cx, &mut self.batch, releases);
         if self.taker.must_ring() {
             self.mailbox.ring();
@@ -223,7 +224,9 @@ impl<A, S: Track> Outcomes<A, S> {
         if rings {
             self.mailbox.ring();
         }
-        self.batch.reverse();
+        if is_new {
+            self.batch.reverse();
+        }
         Poll::Ready(true)
     }
 
@@ -284,7 +287,8 @@ impl<A, S: Source<A>> Outcomes<A, S> {
     /// Returns the next height with its outcome, as far as the batch goes.
     fn next_ready(&mut self) -> Poll<Option<(S::Request, Result<A, TaskError>)>> {
         if self.reorder.is_none() {
-            return self.next_of_batch();
+            let is_at_hand = self.taker.at_hand(&self.batch) > 0;
+            return if is_at_hand { self.next_of_batch() } else { Poll::Pending };
         }
         let Some(mut item) = self.item_in_order() else { return Poll::Pending };
         let result = S::read(&mut item, self.mailbox.decode_limits());
@@ -334,10 +338,11 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
             return Poll::Ready(None);
         }
         let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
-        source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
+        let at_hand = taker.at_hand(batch);
+        source.feed(cx, (taker, mailbox), options.ahead_max, at_hand);
         self.start();
         // Either returns it straight to whoever asks.
-        let is_at_hand = self.reorder.is_none() && !self.batch.is_empty();
+        let is_at_hand = self.reorder.is_none() && at_hand > 0;
         if is_at_hand { self.next_of_batch() } else { self.poll_more(cx) }
     }
 }
