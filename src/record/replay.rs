@@ -10,6 +10,7 @@ use chargehand_core::{Event, Heap, Instant, Scheduler, TaskId, TaskOptions, Verd
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION};
 use super::flight::{self, Call, Regions};
+use crate::unwind::unwound;
 
 /// How long a line may be. Those of a record are shorter than 1,000 bytes.
 const LINE_MAX: u64 = 16 << 10;
@@ -174,8 +175,11 @@ impl<R: BufRead> Replay<R> {
         let first = lines.line.strip_suffix(b"\n").unwrap_or(&lines.line);
         let (head, mut regions) = Regions::read(first, &mut lines.reader).map_err(wrong)?;
         let region = regions.next().ok_or_else(|| wrong("no checkpoint of it is whole".into()))?;
-        let scheduler = postcard::from_bytes(&region.checkpoint)
+        let scheduler: Scheduler<Heap> = postcard::from_bytes(&region.checkpoint)
             .map_err(|why| wrong(format!("its checkpoint makes no sense: {why}")))?;
+        // It may be read and lead nowhere all the same, if it was not a scheduler that wrote it.
+        unwound(|| scheduler.check())
+            .map_err(|why| wrong(format!("its checkpoint is none of a scheduler: {why}")))?;
         let source = Source::Flight(Flight {
             regions,
             entries: region.entries,

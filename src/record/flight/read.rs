@@ -157,7 +157,7 @@ impl Region {
 mod tests {
     use std::io::Cursor;
 
-    use chargehand_core::{Config, Heap, Scheduler};
+    use chargehand_core::{Config, Heap, Instant, Route, Scheduler};
 
     use super::*;
     use crate::record::entry::Title;
@@ -187,6 +187,43 @@ mod tests {
         let late = Region::read(&late).unwrap();
         assert!(late.entries.is_empty() && late.ends_at(100), "its calls are no calls");
         assert_eq!(Regions::latest(std::vec![late, region(7, 100).unwrap()]).0.len(), 2);
+    }
+
+    #[test]
+    fn a_checkpoint_with_any_byte_changed_is_refused_or_replayed_and_never_panics() {
+        let now = Instant::EPOCH;
+        let mut config = Config::new(1);
+        config.retries_max = 1;
+        let mut scheduler = Scheduler::new(Heap::with_capacity(4, 2), config).expect("sizes");
+        scheduler.add_worker(now, Route::Dial).expect("room");
+        for _ in 0..3 {
+            scheduler.submit(now).expect("room");
+        }
+        scheduler.check();
+        let whole = postcard::to_stdvec(&scheduler).expect("plain data");
+        let title = || Title { format: FORMAT.into(), version: VERSION };
+        let head = || Head { title: title(), slots: 4, workers_max: 2, queues: None, config };
+        let (mut refused, mut replayed) = (0, 0);
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut checkpoint = whole.clone();
+                checkpoint[at] = value;
+                let mut bytes = first_line(head(), 64 << 10).expect("it is short");
+                bytes.extend(block(0, 0, 0, &checkpoint));
+                bytes.extend(block(0, 1, 0, &[3]));
+                match Replay::new(Cursor::new(bytes)) {
+                    Ok(mut replay) => {
+                        replayed += 1;
+                        while let Ok(Some(_)) = replay.step() {}
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, ReplayError::Damaged { .. }), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 100 && replayed > 100, "{refused} refused, {replayed} replayed");
     }
 
     #[test]
