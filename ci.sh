@@ -34,6 +34,8 @@ declare -A CRATES=([chargehand]=. [chargehand-core]=core
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
+# The facade's features that only hand on an adapter.
+ADAPTERS=serial,tcp,tls,members,unix,ws,tokio,smol
 # The last commit that changed this file has the public API that the stage `semver` compares with.
 SEMVER_BASELINE=.ci/semver-baseline
 
@@ -116,26 +118,25 @@ stage_no-std() {
 # Without features not even alloc is there to be linked; with the feature alloc it is, and std never.
 # The pool and the worker, with alloc, for those that have compare-and-swap.
 stage_bare-metal() {
-  local dir=$target/bare-metal log=$target/bare-metal/with-alloc.log t
-  local check=(--release --locked -Zbuild-std=core --target-dir "$dir"
-    --manifest-path tools/no-std-check/Cargo.toml)
-  local library=(--release --locked -Zbuild-std=core,alloc --target-dir "$dir")
   # One profile for both workspaces, so that Rust's own core is built once a target; that it builds is all that matters.
   export CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_OPT_LEVEL=0
-  for t in "${BARE_METAL_TARGETS[@]}"; do
-    bare_metal build --target "$t" "${check[@]}"
-    bare_metal build --target "$t" "${check[@]}" --features sealed
-    if [[ $t == "${BARE_METAL_TARGETS[0]}" ]]; then
-      mkdir -p "$dir"
-      if bare_metal build --target "$t" "${check[@]}" --features alloc >"$log" 2>&1; then
-        fail "core with alloc builds for $t where there is no alloc, so the build checks nothing"
-      fi
-      grep -q "can't find crate for \`alloc\`" "$log" || { cat "$log"; fail "alloc: another reason"; }
-    fi
-    bare_metal build --target "$t" "${library[@]}" -p chargehand-core --features alloc
-    [[ $t == thumbv6m-* ]] || bare_metal build --target "$t" "${library[@]}" -p chargehand \
-      --no-default-features --features alloc,json,keyed
-  done
+  at_once for_bare_metal "${BARE_METAL_TARGETS[@]}"
+}
+
+for_bare_metal() {
+  local t=$1 dir=$target/bare-metal/$1 log=$target/bare-metal/$1/with-alloc.log
+  local check=(--release --locked --target "$t" -Zbuild-std=core --target-dir "$dir"
+    --manifest-path tools/no-std-check/Cargo.toml)
+  local library=(--release --locked --target "$t" -Zbuild-std=core,alloc --target-dir "$dir")
+  bare_metal build "${check[@]}"
+  bare_metal build "${check[@]}" --features sealed
+  if bare_metal build "${check[@]}" --features alloc >"$log" 2>&1; then
+    fail "core with alloc builds for $t where there is no alloc, so the build checks nothing"
+  fi
+  grep -q "can't find crate for \`alloc\`" "$log" || { cat "$log"; fail "alloc: another reason"; }
+  bare_metal build "${library[@]}" -p chargehand-core --features alloc
+  [[ $t == thumbv6m-* ]] || bare_metal build "${library[@]}" -p chargehand \
+    --no-default-features --features alloc,json,keyed
 }
 
 # What runs in a browser: the facade with std and the transports that need no system, and one error for
@@ -212,22 +213,13 @@ semver-baseline() {
 # an adapter. It needs `std` or `alloc`, and says so where it has neither. One crate after the other keeps one processor
 # busy, so there are two halves, each with a folder of its own.
 stage_features() {
-  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature half pids=() failed=
-  local dirs=("$target" "$target/features")
-  for half in 1 2; do
-    CARGO_TARGET_DIR=${dirs[half - 1]} half_of_features "$half/2" "$adapters" >"$target/features-$half.log" 2>&1 &
-    pids+=($!)
-  done
-  for half in 1 2; do
-    wait "${pids[half - 1]}" || failed+=" $half"
-  done
-  for half in $failed; do cat "$target/features-$half.log"; done
-  [[ -z $failed ]] || fail "features, halves:$failed"
-  ! grep -hB20 '^warning: `chargehand' "$target"/features-[12].log || fail "features: warnings"
-  cat "$target"/features-[12].log | grep -c '^info: running'
+  local feature
+  at_once half_of_features 1 2
+  ! grep -hB20 '^warning: `chargehand' "$target"/half_of_features-[12].log || fail "features: warnings"
+  cat "$target"/half_of_features-[12].log | grep -c '^info: running'
   cargo clippy -p chargehand-core --all-features -- -D warnings
   cargo clippy -p chargehand-core --features defmt -- -D warnings
-  for feature in ${adapters//,/ }; do
+  for feature in ${ADAPTERS//,/ }; do
     # But for what a doc test or a target is about, and the WebSocket listener of the JSON dialect.
     ! grep -rlE "feature = \"$feature\"" src | grep -vxE 'src/(lib|payload/json_heights)\.rs' ||
       fail "$feature has code in the facade: it belongs among the pairs"
@@ -241,11 +233,12 @@ stage_features() {
 
 # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
 half_of_features() {
-  local hack=(cargo hack check --partition "$1")
-  "${hack[@]}" -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt &&
-    "${hack[@]}" -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
-      --exclude-features "$2,default" &&
-    "${hack[@]}" -p chargehand --each-feature --include-features "$2"
+  local hack=(cargo hack check --partition "$1/2")
+  [[ $1 == 1 ]] || export CARGO_TARGET_DIR=$target/features
+  "${hack[@]}" -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt
+  "${hack[@]}" -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
+    --exclude-features "$ADAPTERS,default"
+  "${hack[@]}" -p chargehand --each-feature --include-features "$ADAPTERS"
 }
 
 stage_deny() {
@@ -343,15 +336,16 @@ check_package() {
 # compiler for it (the crypto provider of `members` does), and the examples
 # that are not made for Unix, on systems that this machine is not. The main job is: its signals, terminal and locks are those of Unix.
 stage_platforms() {
-  local t examples=(--example quickstart_tokio --example quickstart_smol --example custom_runtime
-    --example worker)
-  local check=(--locked -Zbuild-std --target-dir "$target/platforms") features
-  for t in "${PLATFORM_TARGETS[@]}"; do
-    features=blocking,json,keyed,record,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
-    [[ $t == *windows* ]] || features+=,unix
-    bare_metal check --target "$t" "${check[@]}" --all-features -p chargehand-core
-    bare_metal check --target "$t" "${check[@]}" --features "$features" -p chargehand --lib "${examples[@]}"
-  done
+  at_once platform "${PLATFORM_TARGETS[@]}"
+}
+
+platform() {
+  local t=$1 features=blocking,json,keyed,record,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
+  local examples=(--example quickstart_tokio --example quickstart_smol --example custom_runtime --example worker)
+  local check=(--locked --target "$t" -Zbuild-std --target-dir "$target/platforms/$t")
+  [[ $t == *windows* ]] || features+=,unix
+  bare_metal check "${check[@]}" --all-features -p chargehand-core
+  bare_metal check "${check[@]}" --features "$features" -p chargehand --lib "${examples[@]}"
 }
 
 # Not part of `all`: it fetches the advisory database, and its answer changes without any commit.
@@ -627,6 +621,23 @@ msrv() {
 bare_metal_clippy() {
   CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo-clippy clippy \
     --release --locked "$@" -- -D warnings
+}
+
+# Runs a function of ours once for each argument, all at the same time, and shows what those said that failed.
+at_once() {
+  local run=$1 argument pids=() failed=()
+  mkdir -p "$target"
+  shift
+  for argument; do
+    "$run" "$argument" >"$target/$run-$argument.log" 2>&1 &
+    pids+=($!)
+  done
+  for argument; do
+    wait "${pids[0]}" || failed+=("$argument")
+    pids=("${pids[@]:1}")
+  done
+  for argument in "${failed[@]}"; do cat "$target/$run-$argument.log"; done
+  ((${#failed[@]} == 0)) || fail "$run: ${failed[*]}"
 }
 
 # Runs firmware that ends by itself, on a machine of that name.
