@@ -250,7 +250,8 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes a slot for a task. By itself, as is what follows, since a slot or an id comes back in a register and one
-    /// of them or an error together through memory.
+    /// of them or an error together through memory: decision 0010.
+    #[inline]
     fn take_slot(&mut self, now: Instant) -> Result<u32, SubmitError> {
         self.tick(now);
         // With queues, whoever calls this has looked at the gate.
@@ -261,6 +262,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Has a new task wait in a slot that was taken for it.
+    #[inline]
     fn put_in_line(&mut self, task: u32, retries_max: Option<u16>, lane: Lane) -> TaskId {
         let id = self.begin(task, retries_max, lane);
         self.state.waiting[lane as usize].push_back(self.tasks, task);
@@ -299,7 +301,8 @@ impl SchedulerMut<'_> {
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        let id = self.submit(now, options.retries_max, options.lane)?;
+        let task = self.take_slot(now)?;
+        let id = self.put_in_line(task, options.retries_max, options.lane);
         self.take_times(id.slot(), options);
         self.take_hedge(id.slot(), options, None);
         Ok(id)
