@@ -234,6 +234,8 @@ stage_features() {
 # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
 half_of_features() {
   local hack=(cargo hack check --partition "$1/2")
+  # What they say is looked at.
+  export CARGO_TERM_COLOR=never
   [[ $1 == 1 ]] || export CARGO_TARGET_DIR=$target/features
   "${hack[@]}" -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt
   "${hack[@]}" -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
