@@ -71,6 +71,16 @@ pub(crate) enum Command {
     Side { side: String },
 }
 
+impl Command {
+    /// Whether what it does times programs that talk over loopback.
+    pub(crate) const fn measures_time(&self) -> bool {
+        !matches!(
+            self,
+            Self::Instructions { .. } | Self::Report { stored: true } | Self::Side { .. }
+        )
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Only what contains this, such as `tcp/tokio` or `4x64`.

@@ -11,6 +11,7 @@ mod contest;
 mod crowd;
 mod figures;
 mod go;
+mod loopback;
 mod manager;
 pub mod measure;
 mod members;

@@ -182,11 +182,21 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is not the root")
 }
 
+/// The programs of other systems, which are not in the workspace.
+pub(crate) const PEERS_MANIFEST: &str = "bench/peers/Cargo.toml";
+
+/// The cargo that runs this, or else any.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
 /// Builds a program with cargo, in release mode, and returns its path.
 pub(crate) fn build(arguments: &[&str], name: &str) -> PathBuf {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     command.args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"]);
-    command.args(arguments).current_dir(root()).stderr(Stdio::inherit());
+    command.args(arguments).stderr(Stdio::inherit());
     // What the cargo that runs this says of this package: a dependency that reads it would be built anew, and once more
     // for the next one.
     for (name, _) in env::vars_os() {

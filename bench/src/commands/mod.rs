@@ -23,10 +23,13 @@ use crate::contest::Contest;
 use crate::figures::Record;
 use crate::spec::Side;
 use crate::table::{self, Column};
-use crate::{crowd, manager, memory, pieces, reconnects, worker};
+use crate::{crowd, loopback, manager, memory, pieces, reconnects, worker};
 
 pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
     let Cli { command, options } = Cli::parse();
+    if command.measures_time() {
+        loopback::without_pacing();
+    }
     match command {
         Command::Throughput => drop(throughput::run(&options)),
         Command::Latency => drop(latency::run(&options)),

@@ -10,7 +10,7 @@ use crate::figures::Record;
 use crate::go::Go;
 use crate::manager::HEIGHT_ANSWER_BYTES;
 use crate::measure::{Figures, Job, Peer, Place};
-use crate::processes::{Broker, Launcher, build, free_address, until_listening};
+use crate::processes::{Broker, Launcher, PEERS_MANIFEST, build, free_address, until_listening};
 use crate::spec::{Load, Placement, Runtimes, Spec, Transport, Watch};
 use crate::table::PEERS;
 
@@ -139,7 +139,7 @@ impl<'a> Rivals<'a> {
             }
         }
         let name = "chargehand-bench-peers";
-        let program = build(&["--manifest-path", "bench/peers/Cargo.toml"], name);
+        let program = build(&["--manifest-path", PEERS_MANIFEST], name);
         Self { launcher, program, go: Go::build(), seconds }
     }
 
