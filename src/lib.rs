@@ -15,8 +15,8 @@
 //!
 //! A pool with a worker in its own process. To reach a worker on another machine, run a [`Worker`] there and
 //! replace `.in_process(..)` by `.connect(TcpConnector::new(members.dial(runtime), "tls://10.0.0.7:9000")?)`
-//! (features `tcp` and `members`, see `examples/members.rs`). Links to other machines must be protected unless
-//! [`Builder::insecure`] is called.
+//! (features `tcp` and `members`, see `examples/members.rs`). Give that worker the name that its certificate proves,
+//! `.name(members.name())`. Links to other machines must be protected unless [`Builder::insecure`] is called.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -61,6 +61,7 @@
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | peers that use the Go package `worker`, and `JsonHeights` |
+//! | `choice` (part of `std`) | choosing workers by how soon they are expected to answer, windows that size themselves, ejection of outliers and a budget for retries: [`Builder::choice`] |
 //! | `keyed` | authentication by a shared key, and encryption, for links without TLS, in `chargehand::keyed` |
 //! | `tracing` | the events of pools and workers as `tracing` events with fields and severities, and spans of tasks |
 //! | `record` | a record of what a pool's scheduler is told, which can be replayed, in `chargehand::record` |

@@ -62,7 +62,7 @@ pub struct Config {
     /// something to send, however urgent the other classes are. At most 25; default 5. With 0 a class can starve.
     #[cfg(feature = "queues")]
     pub class_share_min: u8,
-    /// How many keys can be in use: a task's key is a number below this. At most 2^28; default 4096. A key takes 20
+    /// How many keys can be in use: a task's key is a number below this. At most 2^28; default 4096. A key takes 40
     /// bytes once it or a higher one was used.
     #[cfg(feature = "queues")]
     pub keys_max: u32,

@@ -461,7 +461,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A task that is answered at once takes about six calls of at most 20 bytes each. Requests, answers, names and
+    /// A task that is answered at once takes some 20 bytes. Requests, answers, names and
     /// addresses are never written. A separate thread writes every 20 ms and does not sync to the disk: if the process
     /// is killed, the last calls are missing; if the machine fails, also those that the system had not written yet. A
     /// disk that is slower than the pool loses calls; a full one ends the record with

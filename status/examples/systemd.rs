@@ -12,6 +12,8 @@ use sd_notify::NotifyState;
 use tokio::time::{sleep, timeout};
 
 /// Tells systemd what the pool's driver says, which is nothing where it is not polled. Until it has ended.
+///
+/// It is ready without workers: the pool keeps tasks until they join, and starting it again would bring none.
 async fn notify(pool: Pool) -> std::io::Result<()> {
     // Twice within the time that systemd gives; now and then where it does not watch.
     let every = sd_notify::watchdog_enabled().unwrap_or(Duration::from_secs(20)) / 2;
@@ -19,23 +21,18 @@ async fn notify(pool: Pool) -> std::io::Result<()> {
     loop {
         match timeout(every, pool.stats()).await {
             Ok(Ok(stats)) => {
-                if !is_ready && stats.tasks.workers_up > 0 {
-                    is_ready = true;
+                if !std::mem::replace(&mut is_ready, true) {
                     sd_notify::notify(&[NotifyState::Ready])?;
                 }
                 let status = stats.to_string();
-                sd_notify::notify(&[NotifyState::Status(&status)])?;
-                if is_ready {
-                    // It does not watch before.
-                    sd_notify::notify(&[NotifyState::Watchdog])?;
-                }
+                sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog])?;
             }
             // The pool has ended.
             Ok(Err(_)) => return sd_notify::notify(&[NotifyState::Stopping]),
             // It is stuck: systemd hears nothing, and acts.
             Err(_) => continue,
         }
-        sleep(if is_ready { every } else { Duration::from_millis(100) }).await;
+        sleep(every).await;
     }
 }
 

@@ -34,6 +34,8 @@
 //! | `/api/live` | the same each second, as server-sent events |
 //! | `/api/workers` | a part of the workers: `offset`, `limit` (at most 200), `sort`, `desc`, `state`, `find` |
 //! | `/api/history` | throughput and latency of the last ten minutes |
+//! | `/api/explain` | why tasks wait and workers get none: `task`, `queue` or `worker` select one |
+//! | `POST /api/drain`, `/api/workers/ID/remove`, `/api/queues/NAME/pause` and `/resume` | what [`actions`](Status::actions) allows, with its token |
 //!
 //! # Who may see it
 //!

@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Makes and lists the files of a pool's members, who know each other over TLS.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Does again what a run wrote with --record, and prints each step.
+    /// Replays a record that `run --record` wrote, and prints each step.
     ///
     /// With --with it plays the same tasks and workers under other policies instead, and prints what they would have
     /// come to: an estimate.
@@ -67,16 +67,16 @@ pub(crate) enum Command {
     /// The exit code is 0 if all of it went as it did then, 1 if a step went otherwise, and 2 if it is
     /// no record or a damaged one, or a policy of --with is none.
     Replay(ReplayArgs),
-    /// Says once how a pool that runs stands.
+    /// Prints the state of a running pool once.
     ///
     /// URL is where its status page is: what `run --status` says, or any program with chargehand-status.
     ///
     /// The exit code is 0 if the pool answers, 1 if its driver is stuck or has ended, 2 for wrong input, 3 if
-    /// nobody takes what it says, and 4 if nothing or something else answers at URL.
+    /// its output can't be written, and 4 if nothing or something else answers at URL.
     Status(LookArgs),
-    /// Lists the workers of a pool that runs. The exit codes are 0, 2, 3 and 4 of `status`.
+    /// Lists the workers of a running pool. The exit codes are 0, 2, 3 and 4 of `status`.
     Workers(WorkersArgs),
-    /// Says why tasks of a pool that runs wait, and why workers get none, as the pool knows itself.
+    /// Explains why tasks of a running pool wait and why workers are idle.
     ///
     /// Without --task, --queue or --worker it says all of it. The exit codes are 0, 2, 3 and 4 of `status`; 2 also
     /// where there is no such task, queue or worker.
@@ -214,7 +214,7 @@ pub(crate) struct RunArgs {
     /// must not be there yet, and never becomes longer than --record-max: it has what came last.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// How long the file of --record may become, as 16M or 1G; 64M have half a million tasks or more.
+    /// How long the file of --record may become, as 16M or 1G; 64M have millions of tasks where most succeed.
     #[arg(long, value_name = "BYTES", default_value = RECORD_MAX, requires = "record")]
     #[arg(value_parser = parse_bytes)]
     pub(crate) record_max: u64,
