@@ -54,6 +54,7 @@ pub(crate) const JUDGED: &[Column] = &[
     Column { figure: "p99", title: "wait p99, ms", show: millis, spread: true },
     Column { figure: "p99.9", title: "wait p99.9, ms", show: millis, spread: true },
     Column { figure: "more", title: "more sends, %", show: two, spread: false },
+    Column { figure: "to slow", title: "calls to the slow one", show: grouped, spread: true },
 ];
 pub(crate) const SCALE: &[Column] = &[
     RATE,

@@ -6,6 +6,7 @@
 use std::future::pending;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener as Door, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ const CONTESTS: [(Mechanism, &str, &[&str]); 8] = [
     ),
     (
         Mechanism::Ejection,
-        "ejection: p99 of short calls, one of 8 workers 20 times slower",
+        "ejection: 8,000 short calls, one of 8 workers 20 times slower",
         &["never", "of outliers"],
     ),
     (
@@ -114,14 +115,19 @@ struct Manner {
     limit: Option<(Arc<Mutex<Bucket>>, bool)>,
     /// It says how far it is, and hangs at this task's first attempt.
     hangs_at: Option<u64>,
+    /// Counts its calls.
+    calls: Option<Arc<AtomicU64>>,
 }
 
 impl Manner {
     const fn new(takes: fn(u64) -> Duration) -> Self {
-        Self { takes, times: 1, limit: None, hangs_at: None }
+        Self { takes, times: 1, limit: None, hangs_at: None, calls: None }
     }
 
     async fn work(self, runtime: Smol, cx: Context, height: u64) -> Result<u64, Failure> {
+        if let Some(calls) = &self.calls {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some((bucket, is_typed)) = &self.limit
             && !bucket.lock().unwrap_or_else(PoisonError::into_inner).takes_one()
         {
@@ -318,7 +324,10 @@ async fn ejection(runtime: Smol, row: u8) -> Figures {
         times: if number == 0 { 20 } else { 1 },
         ..Manner::new(|_| Duration::from_millis(1))
     };
-    let addresses = serve(runtime, (0..8).map(of)).await;
+    let slow = Arc::new(AtomicU64::new(0));
+    let manners = (0..8)
+        .map(|number| Manner { calls: (number == 0).then(|| Arc::clone(&slow)), ..of(number) });
+    let addresses = serve(runtime, manners).await;
     let set = |builder: Builder<_, _>| {
         builder.choice(Choice::FirstAnswer).configure(|config| {
             config.ejection = (row > 0).then(|| {
@@ -329,8 +338,9 @@ async fn ejection(runtime: Smol, row: u8) -> Figures {
         })
     };
     let pool = pool_of(runtime, &addresses, &WorkerOptions::new(), set).await;
-    let mut figures = waiting(runtime, &pool, 500.0, 4, |_| Duration::from_millis(1)).await;
-    figures.insert("seconds".to_owned(), figures["p99"] / 1e9);
+    let mut figures = waiting(runtime, &pool, 500.0, 16, |_| Duration::from_millis(1)).await;
+    figures.insert("seconds".to_owned(), figures["p99.9"] / 1e9);
+    figures.insert("to slow".to_owned(), as_f64(slow.load(Ordering::Relaxed)));
     figures
 }
 
