@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{AddArgs, Format, InitArgs, KeysCommand, RevokeArgs, ShowArgs};
+use crate::console::printable;
 use crate::failure::{Failure, print};
 
 /// The authority's file, in the folder of its pool.
@@ -190,11 +191,13 @@ fn show(args: &ShowArgs) -> Result<String, Failure> {
             let left = days_until(member.expires);
             let is_revoked = revoked.contains(&member.name);
             let revoked = if is_revoked { ", revoked" } else { "" };
-            format!("{:<7} {} ({left} days left{revoked})\n", member.role, member.name)
+            format!("{:<7} {} ({left} days left{revoked})", member.role, member.name)
         }
-        Err(error) => format!("{error}\n"),
+        Err(error) => error.to_string(),
     });
-    Ok(members.chain(revoked.iter().map(|name| format!("revoked {name}\n"))).collect())
+    let lines = members.chain(revoked.iter().map(|name| format!("revoked {name}")));
+    // Join files and the list may be anybody's.
+    Ok(lines.map(|line| printable(&line) + "\n").collect())
 }
 
 fn days_until(seconds: u64) -> u64 {

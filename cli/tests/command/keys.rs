@@ -115,6 +115,18 @@ fn a_name_gets_a_line_of_its_own_however_the_list_was_left() {
 }
 
 #[test]
+fn nothing_in_the_folder_turns_what_is_listed_beside_it() {
+    let folder = Folder::new("turning");
+    let pool = folder.text("pool");
+    keys(&["init", &pool]);
+    fs::write(format!("{pool}/revoked"), "w1\u{202e}\u{1b}[2J\n").expect("writable");
+    fs::write(format!("{pool}/\u{202e}w2.join"), "no member's").expect("writable");
+    let shown = keys(&["show", &pool]).out;
+    assert!(shown.contains("/?w2.join: ") && shown.ends_with("revoked w1??[2J\n"), "{shown:?}");
+    assert_eq!(shown.lines().count(), 2, "{shown:?}");
+}
+
+#[test]
 fn nothing_is_written_over_and_wrong_names_are_refused() {
     let folder = Folder::new("refused");
     let pool = folder.text("pool");
