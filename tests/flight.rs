@@ -143,6 +143,32 @@ fn a_record_that_breaks_off_or_is_damaged_has_what_is_whole() {
 }
 
 #[test]
+fn estimates_make_no_room_for_more_than_a_pool_has_whatever_the_first_line_says() {
+    let file = Scratch::new("sizes");
+    live(file.recorder(), 300);
+    let good = file.bytes();
+    let (head, regions) = good.split_at(64 << 10);
+    let end = head.iter().position(|byte| *byte == b'\n').unwrap();
+    let head: serde_json::Value = serde_json::from_slice(&head[..end]).unwrap();
+    let with = |pointer: &str, count: u32| {
+        let mut head = head.clone();
+        *head.pointer_mut(pointer).unwrap() = count.into();
+        let mut line = head.to_string().into_bytes();
+        line.push(b'\n');
+        line.resize(64 << 10, 0);
+        Recording::read(Cursor::new([&line, regions].concat()))
+    };
+    for (pointer, count) in [("/slots", (1 << 22) + 1), ("/workers_max", (1 << 17) + 1)] {
+        let error = with(pointer, count).err();
+        assert!(matches!(error, Some(ReplayError::TooLarge { .. })), "{pointer}: {error:?}");
+    }
+    // As many slots for second attempts as there can be, of fewer in all.
+    let recording = with("/config/hedges_max", u32::MAX).unwrap();
+    assert!(recording.estimate(&[]).is_err());
+    assert!(with("/slots", 400 + 8).unwrap().estimate(&[]).is_ok(), "as it was");
+}
+
+#[test]
 fn a_file_that_takes_nothing_or_is_too_short_is_told_of_once_and_the_pool_goes_on() {
     let full = File::options().write(true).open("/dev/full").expect("it is there on Linux");
     let short = Scratch::new("too-short");

@@ -203,6 +203,26 @@ fn a_damaged_line_is_named_wherever_the_damage_is() {
 }
 
 #[test]
+fn a_record_of_more_than_any_pool_has_is_refused_before_there_is_room_for_it() {
+    let (_, text) = recorded(1);
+    let first = text.lines().next().unwrap();
+    let head: serde_json::Value = serde_json::from_str(first).unwrap();
+    for (field, most) in [("slots", 1 << 22), ("workers_max", 1 << 17)] {
+        let of = |count: u32| {
+            let mut head = head.clone();
+            head[field] = count.into();
+            replay(&text.replacen(first, &head.to_string(), 1))
+        };
+        let error = of(most + 1).unwrap_err();
+        assert!(matches!(error, ReplayError::TooLarge { .. }), "{field}: {error}");
+        let error = error.to_string();
+        for part in [format!("{}", most + 1), format!("{most}"), "tasks_max".to_owned()] {
+            assert!(error.contains(&part), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_scheduler_that_decides_otherwise_is_shown_with_both_decisions() {
     let (_, text) = recorded(5);
     let sent = text.lines().position(|line| line.contains("\"Send\"")).unwrap();

@@ -1,7 +1,7 @@
 //! Who belongs to a pool: an authority, join files for its members, and a list of those who do no longer.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{AddArgs, Format, InitArgs, KeysCommand, RevokeArgs, ShowArgs};
+use crate::console::printable;
 use crate::failure::{Failure, print};
 
 /// The authority's file, in the folder of its pool.
@@ -102,13 +103,15 @@ fn revoke(args: &RevokeArgs) -> Result<String, Failure> {
     }
     let is_new = !revoked_in(&list)?.iter().any(|revoked| revoked == name);
     if is_new {
-        let mut options = OpenOptions::new();
-        let opened = options.append(true).create(true).mode(0o600).open(&list);
-        let written = opened.and_then(|mut file| {
-            file.write_all(format!("{name}\n").as_bytes())?;
-            file.sync_all()
-        });
-        written.map_err(|error| wrong(&list, &error))?;
+        append(&list, name).map_err(|error| wrong(&list, &error))?;
+        // Whoever wrote to it at the same time may have put something in front of the name.
+        if !revoked_in(&list)?.iter().any(|revoked| revoked == name) {
+            return Err(Failure::input(format!(
+                "{}: {name} has no line of its own there and is NOT revoked: somebody else changes the list at the \
+                 same time; look at its last lines, and do this again",
+                list.display()
+            )));
+        }
     }
     Ok(match args.output {
         Format::Json => line(&json!({ "v": 1, "revoked": name, "new": is_new, "list": list })),
@@ -120,6 +123,21 @@ fn revoke(args: &RevokeArgs) -> Result<String, Failure> {
             )
         }
     })
+}
+
+/// Puts a name on a list, on a line of its own: people edit the list as well, and may leave its last line without an
+/// end.
+fn append(list: &Path, name: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).append(true).create(true).mode(0o600).open(list)?;
+    let mut last = *b"\n";
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    let begin = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{begin}{name}\n").as_bytes())?;
+    file.sync_all()
 }
 
 /// A member, as its join file says.
@@ -173,11 +191,13 @@ fn show(args: &ShowArgs) -> Result<String, Failure> {
             let left = days_until(member.expires);
             let is_revoked = revoked.contains(&member.name);
             let revoked = if is_revoked { ", revoked" } else { "" };
-            format!("{:<7} {} ({left} days left{revoked})\n", member.role, member.name)
+            format!("{:<7} {} ({left} days left{revoked})", member.role, member.name)
         }
-        Err(error) => format!("{error}\n"),
+        Err(error) => error.to_string(),
     });
-    Ok(members.chain(revoked.iter().map(|name| format!("revoked {name}\n"))).collect())
+    let lines = members.chain(revoked.iter().map(|name| format!("revoked {name}")));
+    // Join files and the list may be anybody's.
+    Ok(lines.map(|line| printable(&line) + "\n").collect())
 }
 
 fn days_until(seconds: u64) -> u64 {
@@ -203,6 +223,6 @@ fn line(value: &serde_json::Value) -> String {
     format!("{value}\n")
 }
 
-fn wrong(path: &Path, error: &std::io::Error) -> Failure {
+fn wrong(path: &Path, error: &io::Error) -> Failure {
     Failure::input(format!("{}: {error}", path.display()))
 }

@@ -438,8 +438,9 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// The driver writes about 100 bytes per call to the scheduler, and makes about six such calls for a task that is
     /// answered at once. It writes while it is polled, so use a buffered writer that does not block for long, such as a
     /// `BufWriter` of a file. `output` decides how much it accepts: once it returns an error the record ends there, and
-    /// the pool goes on. The record is flushed when the driver is dropped. For a pool that is busy or
-    /// runs for long, use [`flight_recorder`](Builder::flight_recorder).
+    /// the pool goes on. The record is flushed when the driver is dropped. It is replayed for pools of up to 4,194,304
+    /// tasks and 131,072 workers. For a pool that is busy or runs for long, use
+    /// [`flight_recorder`](Builder::flight_recorder).
     #[cfg(feature = "record")]
     pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
         let output = alloc::boxed::Box::new(output);

@@ -16,8 +16,10 @@ use crate::unwind::unwound;
 const LINE_MAX: u64 = 16 << 10;
 /// How long the first one may be, with what is special about each queue.
 const FIRST_LINE_MAX: u64 = 64 << 10;
-/// How many tasks and workers there may be: as many as a pool may have.
-const SLOTS_MAX: u32 = 1 << 28;
+/// How many tasks and workers there may be: far more than a pool has by default, and a few hundred MiB at most. There is
+/// room for all of them from the start, whatever the record goes on with.
+const SLOTS_MAX: u32 = 1 << 22;
+const WORKERS_MAX: u32 = 1 << 17;
 
 /// Makes the calls of a record to a new scheduler, and checks it after each of them.
 ///
@@ -133,7 +135,8 @@ impl<R: BufRead> Replay<R> {
     ///
     /// # Errors
     /// [`Foreign`](ReplayError::Foreign) for what is no record, [`Version`](ReplayError::Version) for one of
-    /// another version, [`Damaged`](ReplayError::Damaged) if its first line makes no sense.
+    /// another version, [`Damaged`](ReplayError::Damaged) if its first line makes no sense,
+    /// [`TooLarge`](ReplayError::TooLarge) for one of a pool with more tasks or workers than are done again here.
     pub fn new(reader: R) -> Result<Self, ReplayError> {
         let mut lines = Lines { reader, count: 0, sum: Sum::new(), line: Vec::new() };
         let first = lines.next_of(FIRST_LINE_MAX)?.ok_or(ReplayError::Foreign)?;
@@ -149,14 +152,8 @@ impl<R: BufRead> Replay<R> {
         }
         let head: Head =
             serde_json::from_slice(first).map_err(|why| damaged(1, why.to_string()))?;
-        let sizes = (head.slots, head.workers_max);
-        if sizes.0.max(sizes.1) > SLOTS_MAX {
-            return Err(damaged(
-                1,
-                format!("no pool has {} tasks and {} workers", sizes.0, sizes.1),
-            ));
-        }
-        let storage = Heap::with_capacity(sizes.0, sizes.1);
+        check_sizes(&head)?;
+        let storage = Heap::with_capacity(head.slots, head.workers_max);
         let scheduler = match &head.queues {
             None => Scheduler::new(storage, head.config),
             Some(queues) => Scheduler::with_queues(storage, head.config, queues),
@@ -439,6 +436,15 @@ impl Flight {
     }
 }
 
+/// Refuses what there would be no room for, or too much.
+pub(super) fn check_sizes(head: &Head) -> Result<(), ReplayError> {
+    let Head { slots, workers_max, .. } = *head;
+    if slots > SLOTS_MAX || workers_max > WORKERS_MAX {
+        return Err(ReplayError::TooLarge { slots, workers_max });
+    }
+    Ok(())
+}
+
 fn damaged(line: u64, why: String) -> ReplayError {
     ReplayError::Damaged { line, why }
 }
@@ -464,6 +470,13 @@ pub enum ReplayError {
         line: u64,
         /// What is wrong with it.
         why: String,
+    },
+    /// Its pool had more tasks or workers than are done again here.
+    TooLarge {
+        /// How many tasks, those of second attempts included. At most 4,194,304 are done again.
+        slots: u32,
+        /// How many workers. At most 131,072 are done again.
+        workers_max: u32,
     },
     /// It ends before that line, without saying that it is over: the process was killed, or could not write
     /// any more. What came before is good.
@@ -502,6 +515,11 @@ impl fmt::Display for ReplayError {
             Self::Damaged { line, why } => write!(
                 f,
                 "line {line} is damaged: {why}. Take the record from where it was written once more"
+            ),
+            Self::TooLarge { slots, workers_max } => write!(
+                f,
+                "the record is of a pool with {slots} tasks and {workers_max} workers, and at most {SLOTS_MAX} and \
+                 {WORKERS_MAX} are done again: record one with a lower `tasks_max` or `workers_max`"
             ),
             Self::BreaksOff { line } => write!(
                 f,

@@ -1,6 +1,6 @@
 //! The figures by the facade of the crate `metrics`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chargehand::measure::Measures;
 use metrics::{Label, counter, describe_counter, describe_gauge, describe_histogram};
@@ -8,14 +8,14 @@ use metrics::{gauge, histogram};
 
 use crate::Settings;
 use crate::collect::{EventCounts, Life};
-use crate::families::{Family, Unit, Value, families};
+use crate::families::{Family, Unit, Value, WORKER_ID, families, id_text};
 
 /// What was recorded so far of the histograms, which take what is new only.
 #[derive(Debug, Default)]
 pub(crate) struct Facade {
     is_described: bool,
-    /// By the name and the labels.
-    recorded: HashMap<(&'static str, Vec<String>), Vec<u64>>,
+    /// By the name, and the id of the worker where it is of one.
+    recorded: HashMap<(&'static str, Option<String>), Vec<u64>>,
 }
 
 impl Facade {
@@ -33,6 +33,9 @@ impl Facade {
         for family in &families {
             self.record_one(family);
         }
+        // Those of workers that are there stay, shown or not: they would be recorded once more when they are shown again.
+        let here: HashSet<_> = measures.workers.iter().map(|times| id_text(times.id)).collect();
+        self.recorded.retain(|(_, id), _| id.as_ref().is_none_or(|id| here.contains(id)));
     }
 
     fn record_one(&mut self, family: &Family) {
@@ -45,8 +48,9 @@ impl Facade {
                 Value::Gauge(value) => gauge!(name.clone(), labels).set(*value),
                 Value::Histogram(buckets, _) => {
                     let times = histogram!(name.clone(), labels);
-                    let of = series.labels.iter().map(|(_, value)| value.clone()).collect();
-                    let before = self.recorded.entry((family.name, of)).or_default();
+                    let id = series.labels.iter().find(|(key, _)| *key == WORKER_ID);
+                    let of = (family.name, id.map(|(_, id)| id.clone()));
+                    let before = self.recorded.entry(of).or_default();
                     before.resize(buckets.len(), 0);
                     for (index, (bound, count)) in buckets.iter().enumerate() {
                         let more = count.saturating_sub(before[index]);
@@ -83,5 +87,48 @@ fn describe(family: &Family) {
         Some(Value::Gauge(_)) => describe_gauge!(name, unit, help),
         Some(Value::Histogram(..)) => describe_histogram!(name, unit, help),
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chargehand::tokio::Tokio;
+    use chargehand::{Failure, Pool, WorkerOptions};
+
+    use super::*;
+    use crate::Status;
+
+    #[tokio::test]
+    async fn what_was_recorded_of_a_worker_is_kept_as_long_as_the_worker() {
+        let (pool, driver) = Pool::builder(Tokio::new()).build().unwrap();
+        tokio::spawn(driver);
+        // It is measured from then on.
+        pool.measure().await.unwrap();
+        let events = EventCounts::default();
+        let mut settings = Status::new(&pool).settings;
+        let mut facade = Facade::default();
+        let mut of_all = None;
+        for _ in 0..3 {
+            let echo = |height: u64| async move { Ok::<_, Failure>(height) };
+            let worker = pool.add_in_process(echo, WorkerOptions::new()).await.unwrap();
+            assert_eq!(pool.for_each::<u64>(1..=3, |_, _| {}).await.done, 3);
+            let measures = pool.measure().await.unwrap();
+            facade.record(&measures, &events, &settings);
+            let with_worker = facade.recorded.len();
+            // It is there and not shown: once it is shown again, only what is new is recorded.
+            let series = std::mem::replace(&mut settings.worker_series, 0);
+            facade.record(&measures, &events, &settings);
+            settings.worker_series = series;
+            assert_eq!(facade.recorded.len(), with_worker);
+            pool.remove(worker).await.unwrap();
+            facade.record(&pool.measure().await.unwrap(), &events, &settings);
+            let left = facade.recorded.len();
+            assert_eq!(left + 1, with_worker, "the worker had one");
+            assert_eq!(
+                *of_all.get_or_insert(left),
+                left,
+                "nothing is left of workers that are gone"
+            );
+        }
     }
 }

@@ -9,6 +9,8 @@ use crate::Settings;
 use crate::collect::{EventCounts, Life};
 use crate::view::queues_of;
 
+/// The label that tells workers apart: no two have ever had the same.
+pub(crate) const WORKER_ID: &str = "id";
 /// Ranges with series of their own. Further ones have none.
 const RANGES_MAX: usize = 16;
 
@@ -298,6 +300,11 @@ fn fourfolds(times: &Histogram) -> Value {
     histogram(times, |nanos| nanos >= 1 << 20 && nanos.trailing_zeros() % 2 == 0)
 }
 
+/// Returns what the label [`WORKER_ID`] says.
+pub(crate) fn id_text(id: WorkerId) -> String {
+    format!("{}.{}", id.slot(), id.generation())
+}
+
 fn of_each_worker(measures: &Measures, worker_series: usize) -> Vec<Family> {
     let times: HashMap<WorkerId, &WorkerTimes> =
         measures.workers.iter().map(|times| (times.id, times)).collect();
@@ -318,8 +325,8 @@ fn of_each_worker(measures: &Measures, worker_series: usize) -> Vec<Family> {
         "Attempts of the worker that were done, failed, or were lost with its link.",
     );
     for worker in workers.iter().take(worker_series) {
-        let id = format!("{}.{}", worker.id.slot(), worker.id.generation());
-        let labels = || vec![("worker", worker.peer.to_string()), ("id", id.clone())];
+        let id = id_text(worker.id);
+        let labels = || vec![("worker", worker.peer.to_string()), (WORKER_ID, id.clone())];
         let stats = &worker.stats;
         let is_up = !matches!(
             stats.state,

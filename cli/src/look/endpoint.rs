@@ -6,9 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+use crate::console::printable;
 use crate::failure::Failure;
 
 /// How long an answer may take. The page itself waits 2 s for a pool that does not answer.
@@ -82,13 +84,22 @@ impl Client {
         self.parse(&self.get(path)?)
     }
 
+    /// The same, with texts that may be shown in a terminal as they are.
+    pub(crate) fn read_printable<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut value: Value = self.read_json(path)?;
+        make_printable(&mut value);
+        serde_json::from_value(value).map_err(|error| self.foreign(&error))
+    }
+
     pub(crate) fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Failure> {
-        serde_json::from_str(text).map_err(|error| {
-            Failure::run(format!(
-                "{}: what answers there is no status page of a pool, or one of another version: {error}",
-                self.at
-            ))
-        })
+        serde_json::from_str(text).map_err(|error| self.foreign(&error))
+    }
+
+    fn foreign(&self, error: &serde_json::Error) -> Failure {
+        Failure::run(format!(
+            "{}: what answers there is no status page of a pool, or one of another version: {error}",
+            self.at
+        ))
     }
 
     /// Does something, with the token if there is one. Returns what the pool says to that.
@@ -151,6 +162,16 @@ impl Client {
             error => error.to_string(),
         };
         Failure::run(format!("{}: {why}", self.at))
+    }
+}
+
+/// Makes all texts [printable]. Names of fields are ours.
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text),
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -150,9 +150,9 @@ impl Keeper {
                 Ok(mut life) => {
                     let end = self.live(&mut life, &mut messages).await;
                     let is_over = matches!(end, End::Stopped);
-                    let why = finish(life, &end).await;
+                    let why = self.meanwhile(finish(life, &end), &mut messages).await;
                     self.groups.unless_killed().await;
-                    if is_over {
+                    if is_over || self.stopped.is_some() {
                         return;
                     }
                     self.ended(&end, &why)
@@ -228,7 +228,6 @@ impl Keeper {
     fn take(&mut self, message: Message, lines: Option<&mpsc::UnboundedSender<Vec<u8>>>) -> bool {
         match message {
             Message::Job(job) => self.fresh.push_back(job),
-            // One that waits is dropped when it is its turn.
             Message::Cancel(id) => self.cancel(id, lines),
             Message::Stop(stopped) => {
                 self.stopped = Some(stopped);
@@ -283,9 +282,14 @@ impl Keeper {
         Ok(())
     }
 
-    /// Nobody waits for a task any more: the process is told, and its place is free once it has answered.
+    /// Nobody waits for a task any more: the process is told, and its place is free once it has answered. One that the
+    /// process was not given goes at once, for the worker counts its bytes no more.
     fn cancel(&mut self, id: u64, lines: Option<&mpsc::UnboundedSender<Vec<u8>>>) {
-        let Some(given) = self.given.get_mut(&id) else { return };
+        let Some(given) = self.given.get_mut(&id) else {
+            self.fresh.retain(|job| job.id != id);
+            self.suspects.retain(|job| job.id != id);
+            return;
+        };
         given.job = None;
         self.overdue.push_back((Instant::now() + GRACE, id));
         if let Some(lines) = lines {
@@ -352,6 +356,25 @@ impl Keeper {
         let delay = DELAY.saturating_mul(1 << (self.futile - 1).min(10)).min(DELAY_MAX);
         self.console.say(&format!("--serve: {why}; it is started again in {}", seconds(delay)));
         delay
+    }
+
+    /// Waits for something, and takes messages until then: what is cancelled is not to pile up meanwhile.
+    async fn meanwhile<T>(
+        &mut self,
+        what: impl Future<Output = T>,
+        messages: &mut mpsc::UnboundedReceiver<Message>,
+    ) -> T {
+        tokio::pin!(what);
+        while self.stopped.is_none() {
+            tokio::select! {
+                done = &mut what => return done,
+                message = messages.recv() => match message {
+                    Some(message) => self.take(message, None),
+                    None => break,
+                },
+            };
+        }
+        what.await
     }
 
     /// Waits until it is time for the next process. Returns whether there is to be none.
@@ -450,4 +473,81 @@ async fn listen(mut from: impl AsyncRead + Unpin, console: Console) -> Tail {
         say(&mut line);
     }
     tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    type Answered = oneshot::Receiver<Result<Vec<u8>, Failure>>;
+
+    fn keeper(command: &str) -> Keeper {
+        let words = Words::of_server(command).expect("it has words");
+        let bounds = Bounds { timeout: None, memory: None, output_max: 1 << 10 };
+        let style = Style { json: false, output_max: 1 << 10 };
+        let console = Console::open().expect("there is standard error");
+        Keeper::new(words, bounds, style, 1, Groups::default(), console)
+    }
+
+    fn job(id: u64) -> (Message, Answered) {
+        let (reply, answered) = oneshot::channel();
+        (Message::Job(Job::new(id, vec![b'\n'; 1 << 10], reply)), answered)
+    }
+
+    /// Waits until a task is dropped, without an answer.
+    async fn dropped(answered: Answered) {
+        let outcome = timeout(PATIENCE, answered).await.expect("it was cancelled, and is kept");
+        outcome.expect_err("nobody has answered it");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_waits_is_dropped_once_it_is_cancelled() {
+        // It takes one task, and says nothing.
+        let (messages, to_keep) = mpsc::unbounded_channel();
+        let kept = tokio::spawn(keeper("sleep 600").run(to_keep));
+        let (held, _answered) = job(1);
+        messages.send(held).expect("it is kept");
+        for id in 2..5 {
+            let (waits, answered) = job(id);
+            messages.send(waits).expect("it is kept");
+            messages.send(Message::Cancel(id)).expect("it is kept");
+            dropped(answered).await;
+        }
+        let (stopped, ends) = oneshot::channel();
+        messages.send(Message::Stop(stopped)).expect("it is kept");
+        timeout(PATIENCE, ends).await.expect("it ends").expect_err("only dropped");
+        kept.await.expect("it does not panic");
+    }
+
+    #[tokio::test]
+    async fn a_task_is_dropped_once_it_is_cancelled_while_a_process_ends() {
+        let (messages, mut to_keep) = mpsc::unbounded_channel();
+        let (waits, answered) = job(1);
+        messages.send(waits).expect("it is kept");
+        messages.send(Message::Cancel(1)).expect("it is kept");
+        let mut keeper = keeper("true");
+        keeper.meanwhile(dropped(answered), &mut to_keep).await;
+        // Once it is to stop it takes no more, and still waits for the end.
+        let (stopped, _ends) = oneshot::channel();
+        messages.send(Message::Stop(stopped)).expect("it is kept");
+        messages.send(job(2).0).expect("it is kept");
+        assert_eq!(keeper.meanwhile(async { "over" }, &mut to_keep).await, "over");
+        assert!(keeper.fresh.is_empty());
+    }
+
+    #[test]
+    fn a_suspect_that_waits_is_dropped_once_it_is_cancelled() {
+        let mut keeper = keeper("true");
+        let mut answers = Vec::new();
+        for id in 1..=3 {
+            let (Message::Job(job), answered) = job(id) else { unreachable!("it is a job") };
+            keeper.suspects.push_back(job);
+            answers.push(answered);
+        }
+        assert!(keeper.take(Message::Cancel(2), None));
+        let left: Vec<_> = keeper.suspects.iter().map(|job| job.id).collect();
+        assert_eq!(left, [1, 3]);
+    }
 }

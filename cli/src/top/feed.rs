@@ -27,11 +27,12 @@ pub(super) struct Look {
     pub(super) page: Page,
 }
 
-/// Asks for the figures once.
+/// Asks for the figures once. Their texts are printable: the screen leaves out what moves the cursor, and not what turns
+/// the text around it.
 pub(super) fn look(client: &Client, wanted: Wanted) -> Result<Look, Failure> {
     // First: it has the pool asked, and the list of workers is of that moment then.
-    let overview = client.read_json("api/overview")?;
-    let page = client.read_json(&workers_query(wanted.sort, wanted.desc, wanted.offset))?;
+    let overview = client.read_printable("api/overview")?;
+    let page = client.read_printable(&workers_query(wanted.sort, wanted.desc, wanted.offset))?;
     Ok(Look { overview, page })
 }
 

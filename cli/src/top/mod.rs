@@ -52,7 +52,7 @@ fn show(args: &TopArgs) -> Result<(), Failure> {
         if let Some(news) = feed.take() {
             match news {
                 Ok(look) => view.take(look),
-                Err(why) => view.miss(why),
+                Err(why) => view.miss(&why),
             }
         }
         screen.0.draw(|frame| draw::draw(frame, &mut view)).map_err(lost)?;

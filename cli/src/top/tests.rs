@@ -1,5 +1,7 @@
 //! What is drawn of figures that were recorded from a run, and what keys change of that.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
@@ -9,10 +11,10 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
-use super::feed::Look;
-use super::view::View;
+use super::feed::{Look, look};
+use super::view::{Tab, View};
 use super::{Screen, draw};
-use crate::look::{History, Overview, Page, Range, Worker};
+use crate::look::{Client, History, Overview, Page, Range, Worker};
 
 /// A run with two workers that are up and one that is not, of which one fails each tenth task, and with its queue
 /// paused.
@@ -136,7 +138,7 @@ fn figures_stand_still_while_it_is_paused() {
     let lines = drawn(&mut view, 80, 24);
     assert_has(&lines, &[" 316 done,"]);
     assert!(!lines[0].contains("PAUSED"), "{}", lines[0]);
-    view.miss("http://127.0.0.1:9090/: nobody listens there".to_owned());
+    view.miss("http://127.0.0.1:9090/: nobody listens there");
     assert_has(
         &drawn(&mut view, 80, 24),
         &["nobody listens there; these are the last figures", " 316 done,"],
@@ -202,6 +204,64 @@ fn texts_of_peers_move_no_cursor() {
     let lines = drawn(&mut view, 80, 24);
     assert!(!lines.concat().contains(char::is_control), "{lines:?}");
     assert_has(&lines, &["evil"]);
+}
+
+/// A page that has this in all of its texts, and answers each question in its turn.
+fn served_with(text: &str) -> (Client, thread::JoinHandle<()>) {
+    let it: serde_json::Value = serde_json::from_str(RUN).unwrap();
+    let mut answers = ["overview", "workers"].map(|part| it[part].clone());
+    answers[0]["ranges"] = serde_json::json!([{ "first": "1", "last": "2", "low_water": "1" }]);
+    answers[1]["rows"][0]["queues"] = serde_json::json!(["tip"]);
+    for answer in &mut answers {
+        put_before_all(text, answer);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let page = thread::spawn(move || {
+        for answer in answers.map(|answer| answer.to_string()) {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let asked = BufReader::new(&stream).lines().map_while(Result::ok);
+            assert!(asked.take_while(|line| !line.is_empty()).count() > 0);
+            let length = answer.len();
+            write!(
+                &stream,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}"
+            )
+            .unwrap();
+        }
+    });
+    (Client::new(&at.to_string().parse().unwrap()), page)
+}
+
+fn put_before_all(text: &str, value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(it) => it.insert_str(0, text),
+        serde_json::Value::Array(all) => all.iter_mut().for_each(|it| put_before_all(text, it)),
+        serde_json::Value::Object(all) => all.values_mut().for_each(|it| put_before_all(text, it)),
+        _ => {}
+    }
+}
+
+#[test]
+fn nothing_that_a_peer_says_turns_what_stands_beside_it() {
+    let turning = "\u{202e}\u{2066}\u{200f}";
+    let (client, page) = served_with(turning);
+    let mut view = View::new("http://127.0.0.1:9090/");
+    view.take(look(&client, view.wanted()).unwrap());
+    page.join().unwrap();
+    for _ in Tab::ALL {
+        for row in 0..2 {
+            let lines = drawn(&mut view, 200, 24);
+            assert!(!lines.concat().contains(|c| turning.contains(c)), "{row}: {lines:?}");
+            press(&mut view, &[KeyCode::Down]);
+        }
+        press(&mut view, &[KeyCode::Tab]);
+    }
+    // What is between them is still there, in the lists and above.
+    assert_has(&drawn(&mut view, 200, 24), &["???chargehand run", "???127.0.0.1:36969"]);
+    view.miss(&format!("{turning}nobody"));
+    assert_has(&drawn(&mut view, 200, 24), &["???nobody"]);
 }
 
 /// It starts itself in a terminal, to panic there.

@@ -6,6 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::feed::{Look, Wanted};
 use crate::args::Sort;
+use crate::console::printable;
 use crate::look::{History, WORKERS_AT_ONCE};
 
 /// How many rates are kept to be drawn.
@@ -109,8 +110,9 @@ impl View {
     }
 
     /// Takes in that there are no new figures.
-    pub(super) fn miss(&mut self, why: String) {
-        self.missed = Some(why);
+    pub(super) fn miss(&mut self, why: &str) {
+        // It may be what the page said.
+        self.missed = Some(printable(why));
     }
 
     /// Returns which workers to ask for.

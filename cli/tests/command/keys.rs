@@ -92,6 +92,41 @@ fn members_are_listed_for_people_and_for_programs() {
 }
 
 #[test]
+fn a_name_gets_a_line_of_its_own_however_the_list_was_left() {
+    let folder = Folder::new("last-line");
+    let pool = folder.text("pool");
+    keys(&["init", &pool]);
+    let list = format!("{pool}/revoked");
+    let head = fs::read_to_string(&list).expect("it is there");
+    for (left, then) in [
+        ("", "w2\n"),
+        ("w1\n", "w1\nw2\n"),
+        ("w1", "w1\nw2\n"),
+        ("# edited by hand", "# edited by hand\nw2\n"),
+    ] {
+        fs::write(&list, format!("{head}{left}")).expect("writable");
+        assert!(keys(&["revoke", &pool, "w2"]).out.starts_with("w2 is revoked"), "{left:?}");
+        let text = fs::read_to_string(&list).expect("it is there");
+        assert_eq!(text, format!("{head}{then}"), "{left:?}");
+    }
+    fs::remove_file(&list).expect("it is there");
+    keys(&["revoke", &pool, "w2"]);
+    assert_eq!(fs::read_to_string(&list).expect("it is made"), "w2\n");
+}
+
+#[test]
+fn nothing_in_the_folder_turns_what_is_listed_beside_it() {
+    let folder = Folder::new("turning");
+    let pool = folder.text("pool");
+    keys(&["init", &pool]);
+    fs::write(format!("{pool}/revoked"), "w1\u{202e}\u{1b}[2J\n").expect("writable");
+    fs::write(format!("{pool}/\u{202e}w2.join"), "no member's").expect("writable");
+    let shown = keys(&["show", &pool]).out;
+    assert!(shown.contains("/?w2.join: ") && shown.ends_with("revoked w1??[2J\n"), "{shown:?}");
+    assert_eq!(shown.lines().count(), 2, "{shown:?}");
+}
+
+#[test]
 fn nothing_is_written_over_and_wrong_names_are_refused() {
     let folder = Folder::new("refused");
     let pool = folder.text("pool");

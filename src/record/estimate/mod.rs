@@ -17,7 +17,7 @@ use chargehand_core::{Choice, Config, Offer, Outcome, QueueOptions, TaskOptions}
 use serde_json::Value;
 
 use self::told::Told;
-use super::replay::{Replay, ReplayError};
+use super::replay::{Replay, ReplayError, check_sizes};
 use crate::measure::Histogram;
 
 mod play;
@@ -44,7 +44,8 @@ pub struct Recording {
 /// What a pool was made with.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    pub(super) tasks_max: u32,
+    /// Those of second attempts included.
+    pub(super) slots: u32,
     pub(super) workers_max: u32,
     pub(super) queues: Option<Vec<QueueOptions>>,
     pub(super) config: Config,
@@ -112,8 +113,10 @@ impl Recording {
             return Err(ReplayError::BeginsLate { line: replay.calls_before() + 1 });
         }
         let head = replay.head().clone();
+        // A flight record's checkpoint has as many slots as it has, and an estimate makes those of its first line.
+        check_sizes(&head)?;
         let setup = Setup {
-            tasks_max: head.slots.saturating_sub(head.config.hedges_max),
+            slots: head.slots,
             workers_max: head.workers_max,
             queues: head.queues,
             config: head.config,

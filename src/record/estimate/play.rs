@@ -80,10 +80,7 @@ struct Play<'a> {
 }
 
 pub(super) fn play(setup: &Setup, told: &Told) -> Result<Figures, ConfigError> {
-    let storage = Heap::with_capacity(
-        setup.tasks_max.saturating_add(setup.config.hedges_max),
-        setup.workers_max,
-    );
+    let storage = Heap::with_capacity(setup.slots, setup.workers_max);
     let scheduler = match &setup.queues {
         None => Scheduler::new(storage, setup.config)?,
         Some(queues) => Scheduler::with_queues(storage, setup.config, queues)?,

@@ -116,7 +116,8 @@ fn write_pool(out: &mut String, recording: &Recording) -> fmt::Result {
     writeln!(
         out,
         "        let builder = builder.tasks_max({}).workers_max({});",
-        setup.tasks_max, setup.workers_max
+        setup.slots.saturating_sub(setup.config.hedges_max),
+        setup.workers_max
     )?;
     writeln!(out, "        builder.configure(|policies| *policies = config)\n    }});")
 }
