@@ -136,6 +136,20 @@ fn a_file_that_is_there_is_overwritten_only_when_told_so() {
 }
 
 #[test]
+fn names_that_somebody_else_took_in_the_temporary_folder_are_no_obstacle() {
+    let folder = Folder::new("taken");
+    let out = folder.text("out");
+    let mut command = Command::new("sh");
+    command.args(["-c", ": > \"$TMPDIR/chargehand-$$.failed\"; exec \"$@\"", "sh"]);
+    command.args([env!("CARGO_BIN_EXE_chargehand"), "run", "--range", "1..=1", "--exec", "echo"]);
+    command.args(["--out", &out]).env("TMPDIR", folder.text("."));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ended { code, err, .. } = run(&mut command);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(results(&outcomes(&fs::read_to_string(&out).expect("the output"))), ["1"]);
+}
+
+#[test]
 fn whoever_stops_reading_ends_the_run_with_one_line() {
     let folder = Folder::new("unread");
     let endless = ["--exec", "sleep 0.05", "--shell", "--local", "2"];
