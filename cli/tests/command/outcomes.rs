@@ -136,6 +136,26 @@ fn a_file_that_is_there_is_overwritten_only_when_told_so() {
 }
 
 #[test]
+fn a_value_that_does_not_end_is_refused_once_it_is_too_long() {
+    let mut command = chargehand();
+    command.args(["run", "--tasks", "-", "--json", "--exec", "echo"]).stdin(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let mut tasks = running.child.0.stdin.take().expect("piped");
+    // Whatever is before a value is none of it.
+    let mut written =
+        tasks.write_all(&vec![b' '; 16 << 20]).and_then(|()| tasks.write_all(b"1 \""));
+    for _ in 0..40 {
+        written = written.and_then(|()| tasks.write_all(&vec![b'x'; 1 << 20]));
+    }
+    assert!(written.is_err(), "all of it was read");
+    drop(tasks);
+    let Ended { code, out, err } = running.finish();
+    assert_eq!((code, outcomes_of(&out)), (Some(2), 1), "{err}");
+    assert!(err.contains("--tasks: value 2 has more than 15 MiB"), "{err}");
+    assert!(err.contains("write it to a file, and have the task name that"), "{err}");
+}
+
+#[test]
 fn names_that_somebody_else_took_in_the_temporary_folder_are_no_obstacle() {
     let folder = Folder::new("taken");
     let out = folder.text("out");
