@@ -148,3 +148,31 @@ fn a_run_under_nohup_outlives_its_terminal() {
     fs::write(&flag, "").expect("writable");
     assert_eq!(results(&all_done(&running.finish(), 1)), ["done"]);
 }
+
+#[test]
+fn what_a_worker_does_for_a_run_that_is_gone_ends_with_the_worker() {
+    const COUNT: usize = 200;
+    /// Which the worker does before, and so earns as many at once.
+    const QUICK: usize = 400;
+    let folder = Folder::new("left");
+    let ids = folder.path("ids");
+    let script =
+        format!("[ $1 -le {QUICK} ] || {{ echo $$ >> {}; exec sleep 300; }}", ids.display());
+    let mut command = chargehand();
+    command.args([
+        "run",
+        "--range",
+        &format!("1..={}", QUICK + COUNT),
+        "--listen",
+        "tcp://127.0.0.1:0",
+    ]);
+    let mut running = Running::start(&mut command);
+    let address = address_of(&mut running);
+    let more = ["--shell", "--exec", &script, "--concurrency", &COUNT.to_string()];
+    let mut worker = dialling_worker(&address, &more);
+    until("all have begun", || numbers(&ids).len() == COUNT);
+    send(Signal::TERM, &worker);
+    send(Signal::KILL, &running.child);
+    assert_eq!(wait(&mut worker).code(), Some(0));
+    until("they are killed", || numbers(&ids).iter().all(|id| !is_alive(*id)));
+}
