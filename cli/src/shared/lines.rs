@@ -128,13 +128,15 @@ impl Lines {
 
     /// Writes a line of what is done.
     pub(crate) fn done(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        // Not before: a line that is there in part alone is behind the mark, where it is cut off.
         let from = line.len().saturating_sub(TAIL_BYTES_MAX);
         let tail = (from..line.len()).find(|&at| line.is_char_boundary(at));
         self.mark.last_line.clear();
         self.mark.last_line.push_str(&line[tail.unwrap_or(0)..]);
         self.mark.length += line.len() as u64 + 1;
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")
+        Ok(())
     }
 
     /// Writes a line of what failed.

@@ -1,6 +1,7 @@
 //! `--state`: runs that go on where others stopped, however those ended.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -208,4 +209,27 @@ fn one_run_at_a_time_has_a_state() {
         thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(first.finish().code, Some(130));
+}
+
+#[test]
+fn a_run_goes_on_after_its_output_could_not_be_written() {
+    let folder = Folder::new("full");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    // Longer than any buffer, so that each is written in part as the file reaches its limit.
+    let script = "head -c 200000 /dev/zero | tr '\\0' x";
+    let more = ["run", "--range", "1..=5", "--local", "1", "--shell", "--exec", script];
+    let kept = ["--out", &out, "--state", &state];
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 1000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_chargehand")]);
+    command.args(more).args(kept);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ended { code, err, .. } = run(&mut command);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("the same command goes on from here"), "{err}");
+    let Ended { code, err, .. } = run(chargehand().args(more).args(kept));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!err.contains(" 0 before"), "what was written is done: {err}");
+    let outcomes = outcomes(&read(&folder, "out"));
+    assert!(outcomes.keys().copied().eq(1..=5));
+    assert!(results(&outcomes).iter().all(|result| result.len() == 200_000));
 }
