@@ -1,6 +1,7 @@
 //! `--state`: runs that go on where others stopped, however those ended.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -232,4 +233,35 @@ fn a_run_goes_on_after_its_output_could_not_be_written() {
     let outcomes = outcomes(&read(&folder, "out"));
     assert!(outcomes.keys().copied().eq(1..=5));
     assert!(results(&outcomes).iter().all(|result| result.len() == 200_000));
+}
+
+#[test]
+fn a_run_that_is_refused_changes_no_output_that_it_would_go_on_with() {
+    let folder = Folder::new("refused-resume");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let kept = ["--out", &out, "--state", &state];
+    let more = [&["--exec", "test x !="], &kept[..]].concat();
+    assert_eq!(run(&mut run_of(&folder, "a\nx\n", &more)).code, Some(1));
+    // The last line is that of a task which failed: the next run cuts it off.
+    let before = read(&folder, "out");
+    assert_eq!(outcomes(&before).len(), 2);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let mut refused = vec![
+        run_of(&folder, "a\nx\n", &[&["--exec", "echo '"], &kept[..]].concat()),
+        run_of(&folder, "a\nx\n", &[&more[..], &["--status", &address]].concat()),
+        chargehand(),
+    ];
+    refused[2].args(["run", "--tasks", "/no/such"]).args(&more);
+    for command in &mut refused {
+        let Ended { code, err, .. } = run(command);
+        assert_eq!(code, Some(2), "{err}");
+        assert_eq!(read(&folder, "out"), before, "{err}");
+    }
+    let Ended { code, err, .. } = run(&mut run_of(&folder, "b\nx\n", &more));
+    assert!(code == Some(2) && err.contains("the tasks are others than those"), "{err}");
+    assert_eq!(read(&folder, "out"), before, "{err}");
+    let more = [&["--exec", "echo"], &kept[..]].concat();
+    assert_eq!(run(&mut run_of(&folder, "a\nx\n", &more)).code, Some(0));
+    assert_eq!(results(&outcomes(&read(&folder, "out"))), ["", "x"]);
 }
