@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::support::{
@@ -133,6 +134,36 @@ fn a_file_that_is_there_is_overwritten_only_when_told_so() {
     let ended = run(run_of(&folder, "a\n", &more).arg("--force"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""), "{}", ended.err);
     assert_eq!(results(&outcomes(&fs::read_to_string(&path).expect("the output"))), ["a"]);
+}
+
+#[test]
+fn nothing_is_overwritten_by_a_run_that_is_refused() {
+    let folder = Folder::new("force-refused");
+    let (out, path) = (folder.text("out"), folder.path("out"));
+    fs::write(&path, "of great value\n").expect("writable");
+    let forced = ["--out", &out, "--force"];
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let mut refused = vec![
+        run_of(&folder, "a\n", &["--exec", "echo '"]),
+        run_of(&folder, "a\n", &["--exec", "echo", "--status", &address]),
+        chargehand(),
+        chargehand(),
+        chargehand(),
+    ];
+    refused[2].args(["run", "--tasks", "/no/such", "--exec", "echo"]);
+    refused[3].args(["run", "--tasks", &out, "--exec", "echo"]);
+    let tasks = fs::File::open(&path).expect("it is there");
+    refused[4].args(["run", "--tasks", "-", "--exec", "echo"]).stdin(tasks);
+    for command in &mut refused {
+        let Ended { code, err, .. } = run(command.args(forced));
+        assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "of great value\n", "{err}");
+    }
+    // A run of nothing is one all the same.
+    let Ended { code, err, .. } = run(run_of(&folder, "", &["--exec", "echo"]).args(forced));
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
 }
 
 #[test]
@@ -270,7 +301,7 @@ fn on_a_terminal(arguments: &[&str]) -> Command {
 #[test]
 fn without_a_worker_it_waits_for_one_and_says_once_why_none_is_there() {
     let folder = Folder::new("waits");
-    let door = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let at = format!("tcp://{}", door.local_addr().expect("bound"));
     drop(door);
     let path = folder.text("out");
