@@ -55,6 +55,14 @@ pub(crate) fn run(args: &WorkerArgs) -> ExitCode {
 }
 
 async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
+    let groups = Groups::default();
+    let served = serve_with(args, &groups, console).await;
+    // What a manager that is gone has left is dropped some time, and this process does not wait for that.
+    groups.kill_all();
+    served
+}
+
+async fn serve_with(args: &WorkerArgs, groups: &Groups, console: &Console) -> Result<(), Failure> {
     let links = &args.links;
     let own = members::read(links.tls.as_deref(), links.revoked.as_deref(), Members::worker)?;
     let meeting = meeting(args, own.as_ref())?;
@@ -62,8 +70,11 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
         Some(_) => cpus(),
         None => 1,
     });
-    let groups = Groups::default();
-    let processes = Processes::new(&args.processes, &groups, console, concurrency)?;
+    // Before anything is started that a signal has to end.
+    let to_kill = groups.clone();
+    let mut stops =
+        Stops::listen(console.clone(), false, move || to_kill.kill_all()).map_err(Failure::run)?;
+    let processes = Processes::new(&args.processes, groups, console, concurrency)?;
     let processes =
         processes.ok_or_else(|| Failure::input("it needs --exec CMD or --serve CMD"))?;
     let doing = processes.clone();
@@ -85,8 +96,6 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     if links.insecure {
         worker = worker.insecure();
     }
-    let mut stops =
-        Stops::listen(console.clone(), false, move || groups.kill_all()).map_err(Failure::run)?;
     let stopper = worker.stopper();
     tokio::spawn(async move {
         stops.first().await;

@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// "result". n is the number of the task's line, from 1 on, or that of the range.
     ///
     /// SIGINT and SIGTERM let what is under way end, begin nothing more, and save the --state. The
-    /// second one kills what runs.
+    /// second one kills what runs, and so do SIGHUP (but under nohup) and SIGQUIT at once.
     ///
     /// The exit code is 0 if every task is done, 1 if some failed, 2 for wrong input, 3 if nobody
     /// takes what it says any more (a closed pipe, a full disk under it), 4 if --out or --state
@@ -51,8 +51,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Does the tasks of a run on another machine, or of any manager whose requests are strings.
     ///
-    /// SIGINT and SIGTERM let what is under way end. The second one kills it. The exit code is 0 if it
-    /// was told to stop, 2 for wrong input, and 130 if it was told twice.
+    /// SIGINT and SIGTERM let what is under way end. The second one kills it, and so do SIGHUP (but
+    /// under nohup) and SIGQUIT at once. The exit code is 0 if it was told to stop, 2 for wrong input,
+    /// and 130 if it was told twice or at once.
     #[command(override_usage = "chargehand worker [OPTIONS] <--exec <CMD>|--serve <CMD>> \
                                 \\\n       [--connect <ADDR>|--listen <ADDR>]")]
     Worker(WorkerArgs),

@@ -50,7 +50,13 @@ impl Exec {
             let why = "the task has a NUL byte, which no argument can have: give it by --stdin";
             return Err(Failure::permanent(why));
         }
-        let (mut child, group) = self.start(task)?;
+        let (mut child, group) = match self.start(task) {
+            Ok(started) => started,
+            Err(failure) => {
+                self.groups.unless_killed().await;
+                return Err(failure);
+            }
+        };
         let work = self.work(&mut child, &group, task);
         let outcome = match self.bounds.timeout {
             None => Some(work.await),
@@ -72,9 +78,7 @@ impl Exec {
         let mut command = self.words.command(task, self.bounds.memory);
         let stdin = if self.words.takes_stdin() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| not_started(&error))?;
-        let group = self.groups.add(&child);
-        Ok((child, group))
+        self.groups.start(&mut command).map_err(|error| not_started(&error))
     }
 
     /// Feeds and reads the command, and waits for it once its output has ended.

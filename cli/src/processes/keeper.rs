@@ -157,7 +157,10 @@ impl Keeper {
                     }
                     self.ended(&end, &why)
                 }
-                Err(why) => self.ended(&End::Died(None), &why),
+                Err(why) => {
+                    self.groups.unless_killed().await;
+                    self.ended(&End::Died(None), &why)
+                }
             };
             if self.pause(delay, &mut messages).await {
                 return;
@@ -168,9 +171,9 @@ impl Keeper {
     fn start(&self) -> Result<Life, String> {
         let mut command = self.words.command(b"", self.bounds.memory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
-        let group = self.groups.add(&child);
+        let started = self.groups.start(&mut command);
+        let (mut child, group) =
+            started.map_err(|error| format!("it cannot be started: {error}"))?;
         let (lines, to_write) = mpsc::unbounded_channel();
         let (to_answer, answers) = mpsc::unbounded_channel();
         let mut helpers = JoinSet::new();

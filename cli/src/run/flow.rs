@@ -112,6 +112,8 @@ impl<'a> Flow<'a> {
     }
 
     async fn flow(&mut self, mut outcomes: Results, events: &mut Events) -> Result<End, Failure> {
+        // What is overwritten goes now: nothing but the tasks themselves can be wrong any more.
+        self.job.flush()?;
         // If it cannot be saved, better now than after a second of work.
         self.job.save_now().await?;
         let mut ticks = interval(self.progress.interval());

@@ -1,8 +1,13 @@
 //! What is to be done, what was done before, and where it goes.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::future::pending;
+use std::io;
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::rc::Rc;
 
 use chargehand::core::ledger::{Snapshot, Span};
@@ -124,6 +129,14 @@ struct Order {
 impl Job {
     /// Begins anew, or goes on where the state says.
     pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
+        if let (Some(tasks), Some(out)) = (&args.source.tasks, &args.out) {
+            if is_same_file(tasks, out) {
+                return Err(Failure::input(format!(
+                    "--out {}: it is the file that the tasks are read from: give another",
+                    out.display()
+                )));
+            }
+        }
         let (file, state) = match &args.state {
             Some(path) => StateFile::open(path).map(|(file, state)| (Some(file), state))?,
             None => (None, None),
@@ -323,6 +336,20 @@ impl Job {
             None => Ok(()),
         }
     }
+}
+
+/// Returns whether tasks come from the very file that outcomes are to go to, whatever it is called there.
+fn is_same_file(tasks: &Path, out: &Path) -> bool {
+    let of_tasks = if tasks == Path::new("-") {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        stdin.and_then(|stdin| File::from(stdin).metadata())
+    } else {
+        fs::metadata(tasks)
+    };
+    // A terminal may well be both.
+    let (Ok(of_tasks), Ok(of_out)) = (of_tasks, fs::metadata(out)) else { return false };
+    let is_same = (of_tasks.dev(), of_tasks.ino()) == (of_out.dev(), of_out.ino());
+    is_same && of_out.is_file()
 }
 
 /// Returns what the arguments ask for that a state is not of.

@@ -45,6 +45,14 @@ pub(crate) fn threads() -> usize {
 }
 
 async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
+    let groups = Groups::default();
+    let worked = work_with(args, &groups, console).await;
+    // What it could not wait for is dropped some time, and this process does not wait for that.
+    groups.kill_all();
+    worked
+}
+
+async fn work_with(args: &RunArgs, groups: &Groups, console: &Console) -> Result<u8, Failure> {
     if !args.is_local() && !args.is_remote() {
         return Err(Failure::input(
             "nobody does the tasks: give --exec CMD or --serve CMD, or --worker ADDR or --listen ADDR",
@@ -54,10 +62,11 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     let _at_limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::run)?;
     let job = Job::open(args)?;
     let tasks = job.tasks(args)?;
-    let groups = Groups::default();
-    let crew = crew::gather(args, &groups, console).await?;
+    // Before anything is started that a signal has to end.
+    let to_kill = groups.clone();
     let stops =
-        Stops::listen(console.clone(), true, move || groups.kill_all()).map_err(Failure::run)?;
+        Stops::listen(console.clone(), true, move || to_kill.kill_all()).map_err(Failure::run)?;
+    let crew = crew::gather(args, groups, console).await?;
     let (pool, driver) = crew.builder.build().map_err(crate::members::explained)?;
     // Before it runs, so that nothing is missed.
     let events = pool.events();

@@ -270,9 +270,8 @@ impl Reader {
             }
             source.consume(length);
             if line.len() > LINE_MAX {
-                let count = self.mark.count + 1;
-                return self
-                    .fail(Failure::input(format!("--tasks: line {count} has more than 15 MiB")));
+                let why = too_long("line", self.mark.count + 1);
+                return self.fail(why);
             }
             if self.give().is_err() {
                 return;
@@ -281,10 +280,17 @@ impl Reader {
     }
 
     fn read_values(mut self, source: impl BufRead) {
+        let length = Rc::new(Cell::new(0));
+        let source = OfOneValue { source, length: Rc::clone(&length) };
         let values = serde_json::Deserializer::from_reader(source).into_iter::<Box<RawValue>>();
         for value in values {
+            let is_too_long = length.replace(0) > LINE_MAX;
             let value = match value {
                 Ok(value) => value,
+                Err(_) if is_too_long => {
+                    let why = too_long("value", self.mark.count + 1);
+                    return self.fail(why);
+                }
                 Err(error) if error.is_io() => {
                     return self.fail(Failure::run(unreadable(&error.into())));
                 }
@@ -346,6 +352,37 @@ impl Reader {
         }
         let _ = self.to.blocking_send(Err(failure));
     }
+}
+
+/// Bytes of JSON values, which fail within one that is too long. Whoever takes the values begins to count anew after
+/// each.
+struct OfOneValue<R> {
+    source: R,
+    /// How much of the value was read.
+    length: Rc<Cell<usize>>,
+}
+
+impl<R: io::Read> io::Read for OfOneValue<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(bytes)?;
+        // What separates values is kept nowhere.
+        let is_between = self.length.get() == 0 && bytes[..count].trim_ascii().is_empty();
+        if !is_between {
+            self.length.set(self.length.get() + count);
+        }
+        if self.length.get() > LINE_MAX {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(count)
+        }
+    }
+}
+
+/// Returns that a task is longer than a request may be.
+fn too_long(what: &str, number: u64) -> Failure {
+    Failure::input(format!(
+        "--tasks: {what} {number} has more than 15 MiB: write it to a file, and have the task name that"
+    ))
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -2,20 +2,36 @@
 
 use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
+/// How many names are tried for a file that is to have none. Nobody can guess even the first one.
+const NAMES_MAX: u32 = 8;
+
 /// Makes a file to write and to read again, in the temporary directory. It has no name any more, so
 /// that it is gone with the last process that has it open.
 pub(crate) fn nameless(purpose: &str) -> io::Result<File> {
-    let name = format!("chargehand-{}.{purpose}", process::id());
-    let path = std::env::temp_dir().join(name);
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        // Everybody can make files there: with a name that can be foreseen, somebody else could be first.
+        let random = RandomState::new().build_hasher().finish();
+        let name = format!("chargehand-{}-{random:016x}.{purpose}", process::id());
+        let path = std::env::temp_dir().join(name);
+        match options.open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < NAMES_MAX => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Returns the one absolute path of a file, which need not be there, but its folder must.

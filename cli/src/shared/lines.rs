@@ -27,6 +27,17 @@ pub(crate) struct Lines {
     /// beginning: later there may be no descriptor left.
     failed: Option<BufWriter<File>>,
     mark: Mark,
+    rest: Rest,
+}
+
+/// What the file still has behind the mark of this run. It may be refused yet, and then nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// The whole of a file that is overwritten. It goes as the run begins.
+    Overwritten,
+    /// What a run before this one wrote last. It goes once there is a line in its place.
+    Earlier,
 }
 
 /// How far an output was written: what to know to go on with it later.
@@ -56,7 +67,7 @@ impl Lines {
         created.map_err(|error| cannot_write(path, &error))
     }
 
-    /// Opens an output again, and cuts off whatever came behind the mark.
+    /// Opens an output again. Whatever came behind the mark is cut off with the first new line.
     pub(crate) fn resume(mark: Mark) -> Result<Self, Failure> {
         let path = mark.path.clone();
         Self::reopen(mark).map_err(|error| cannot_write(Path::new(&path), &error))
@@ -72,13 +83,15 @@ impl Lines {
         let mark = Mark { path: String::new(), length: 0, last_line: String::new() };
         // An empty one is what a run leaves that was killed before its first line.
         let holds = |metadata: fs::Metadata| metadata.is_file() && metadata.len() > 0;
-        if !overwrites && fs::metadata(path).is_ok_and(holds) {
+        let is_there = fs::metadata(path).is_ok_and(holds);
+        if !overwrites && is_there {
             return Err(io::Error::other(
                 "it is there already and is not overwritten without --force \
                  (the --state that it was begun with goes on with it)",
             ));
         }
-        Self::new(path, File::create(path)?, mark)
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        Self::new(path, file, mark, if is_there { Rest::Overwritten } else { Rest::Nothing })
     }
 
     /// Creates an output that can be resumed, beside its state: it must be a file that can be cut
@@ -115,38 +128,54 @@ impl Lines {
         if !is_same {
             return Err(io::Error::other("it is another file than the one that was written"));
         }
-        file.set_len(mark.length)?;
-        (&file).seek(SeekFrom::End(0))?;
-        Self::new(Path::new(&mark.path.clone()), file, mark)
+        (&file).seek(SeekFrom::Start(mark.length))?;
+        Self::new(Path::new(&mark.path.clone()), file, mark, Rest::Earlier)
     }
 
-    fn new(path: &Path, file: File, mark: Mark) -> io::Result<Self> {
+    fn new(path: &Path, file: File, mark: Mark, rest: Rest) -> io::Result<Self> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, Arc::new(file));
         let failed = Some(BufWriter::new(nameless("failed")?));
-        Ok(Self { path: path.to_owned(), file, failed, mark })
+        Ok(Self { path: path.to_owned(), file, failed, mark, rest })
+    }
+
+    /// Cuts off what is behind the mark of a run before this one. Nothing was written yet.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.rest != Rest::Nothing {
+            self.file.get_ref().set_len(self.mark.length)?;
+            self.rest = Rest::Nothing;
+        }
+        Ok(())
     }
 
     /// Writes a line of what is done.
     pub(crate) fn done(&mut self, line: &str) -> io::Result<()> {
+        self.cut()?;
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        // Not before: a line that is there in part alone is behind the mark, where it is cut off.
         let from = line.len().saturating_sub(TAIL_BYTES_MAX);
         let tail = (from..line.len()).find(|&at| line.is_char_boundary(at));
         self.mark.last_line.clear();
         self.mark.last_line.push_str(&line[tail.unwrap_or(0)..]);
         self.mark.length += line.len() as u64 + 1;
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")
+        Ok(())
     }
 
     /// Writes a line of what failed.
     pub(crate) fn failed(&mut self, line: &str) -> io::Result<()> {
+        self.cut()?;
         let failed = self.failed.as_mut().expect("nothing is written after the end");
         failed.write_all(line.as_bytes())?;
         failed.write_all(b"\n")
     }
 
     /// Hands all lines of what is done to the system. Returns how far that is, and the file: once its data
-    /// is on the disk, so is everything up to the mark.
+    /// is on the disk, so is everything up to the mark. Nothing refuses the run any more: what it overwrites is
+    /// gone.
     pub(crate) fn flush(&mut self) -> io::Result<(Mark, Arc<File>)> {
+        if self.rest == Rest::Overwritten {
+            self.cut()?;
+        }
         self.file.flush()?;
         Ok((self.mark.clone(), Arc::clone(self.file.get_ref())))
     }
@@ -158,7 +187,7 @@ impl Lines {
             failed.rewind()?;
             io::copy(&mut failed, &mut self.file)?;
         }
-        self.file.flush()
+        self.flush().map(drop)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::support::{
@@ -136,6 +137,70 @@ fn a_file_that_is_there_is_overwritten_only_when_told_so() {
 }
 
 #[test]
+fn nothing_is_overwritten_by_a_run_that_is_refused() {
+    let folder = Folder::new("force-refused");
+    let (out, path) = (folder.text("out"), folder.path("out"));
+    fs::write(&path, "of great value\n").expect("writable");
+    let forced = ["--out", &out, "--force"];
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let mut refused = vec![
+        run_of(&folder, "a\n", &["--exec", "echo '"]),
+        run_of(&folder, "a\n", &["--exec", "echo", "--status", &address]),
+        chargehand(),
+        chargehand(),
+        chargehand(),
+    ];
+    refused[2].args(["run", "--tasks", "/no/such", "--exec", "echo"]);
+    refused[3].args(["run", "--tasks", &out, "--exec", "echo"]);
+    let tasks = fs::File::open(&path).expect("it is there");
+    refused[4].args(["run", "--tasks", "-", "--exec", "echo"]).stdin(tasks);
+    for command in &mut refused {
+        let Ended { code, err, .. } = run(command.args(forced));
+        assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "of great value\n", "{err}");
+    }
+    // A run of nothing is one all the same.
+    let Ended { code, err, .. } = run(run_of(&folder, "", &["--exec", "echo"]).args(forced));
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "");
+}
+
+#[test]
+fn a_value_that_does_not_end_is_refused_once_it_is_too_long() {
+    let mut command = chargehand();
+    command.args(["run", "--tasks", "-", "--json", "--exec", "echo"]).stdin(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let mut tasks = running.child.0.stdin.take().expect("piped");
+    // Whatever is before a value is none of it.
+    let mut written =
+        tasks.write_all(&vec![b' '; 16 << 20]).and_then(|()| tasks.write_all(b"1 \""));
+    for _ in 0..40 {
+        written = written.and_then(|()| tasks.write_all(&vec![b'x'; 1 << 20]));
+    }
+    assert!(written.is_err(), "all of it was read");
+    drop(tasks);
+    let Ended { code, out, err } = running.finish();
+    assert_eq!((code, outcomes_of(&out)), (Some(2), 1), "{err}");
+    assert!(err.contains("--tasks: value 2 has more than 15 MiB"), "{err}");
+    assert!(err.contains("write it to a file, and have the task name that"), "{err}");
+}
+
+#[test]
+fn names_that_somebody_else_took_in_the_temporary_folder_are_no_obstacle() {
+    let folder = Folder::new("taken");
+    let out = folder.text("out");
+    let mut command = Command::new("sh");
+    command.args(["-c", ": > \"$TMPDIR/chargehand-$$.failed\"; exec \"$@\"", "sh"]);
+    command.args([env!("CARGO_BIN_EXE_chargehand"), "run", "--range", "1..=1", "--exec", "echo"]);
+    command.args(["--out", &out]).env("TMPDIR", folder.text("."));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ended { code, err, .. } = run(&mut command);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(results(&outcomes(&fs::read_to_string(&out).expect("the output"))), ["1"]);
+}
+
+#[test]
 fn whoever_stops_reading_ends_the_run_with_one_line() {
     let folder = Folder::new("unread");
     let endless = ["--exec", "sleep 0.05", "--shell", "--local", "2"];
@@ -236,7 +301,7 @@ fn on_a_terminal(arguments: &[&str]) -> Command {
 #[test]
 fn without_a_worker_it_waits_for_one_and_says_once_why_none_is_there() {
     let folder = Folder::new("waits");
-    let door = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let at = format!("tcp://{}", door.local_addr().expect("bound"));
     drop(door);
     let path = folder.text("out");

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::net::TcpListener;
 
 use super::support::{
-    Folder, all_done, error, numbered, outcomes, repository, results, run, run_of,
+    Folder, all_done, error, is_alive, numbered, numbers, outcomes, repository, results, run,
+    run_of, until,
 };
 
 /// A worker in Python that does what `body` says with each `task` and its `id`.
@@ -164,4 +166,18 @@ fn a_process_has_time_to_end_once_its_input_has() {
     let ended = run(&mut run_of(&folder, "a\nb\n", &["--serve", &command, "--local", "1"]));
     all_done(&ended, 2);
     assert_eq!(fs::read_to_string(&file).expect("it was written"), "bye\n");
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_none_of_its_processes() {
+    let folder = Folder::new("refused");
+    let ids = folder.path("ids");
+    // It takes no end of its input for a reason to go.
+    let command = format!("sh -c 'echo $$ >> {}; exec sleep 300'", ids.display());
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let more = ["--serve", &command, "--local", "32", "--status", &address];
+    let ended = run(&mut run_of(&folder, "a\n", &more));
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    until("they are killed", || numbers(&ids).iter().all(|id| !is_alive(*id)));
 }

@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: a first one lets what is under way end, a second one kills it.
+//! SIGINT and SIGTERM: a first one lets what is under way end, a second one kills it, as SIGHUP and SIGQUIT do at once.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Write};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 
 use super::support::{
-    Ended, Folder, Guard, Running, is_alive, numbered, numbers, outcomes, results, run, run_of,
-    send, until, wait,
+    Ended, Folder, Guard, Running, address_of, all_done, chargehand, dialling_worker, is_alive,
+    numbered, numbers, outcomes, results, run, run_of, send, until, wait,
 };
 
 #[test]
@@ -91,4 +92,87 @@ fn what_was_killed_at_the_end_has_not_failed_and_is_done_by_the_next_run() {
     let ended = run(&mut run_of(&folder, "a\nb\n", &more));
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!(results(&outcomes(&fs::read_to_string(&out).expect("the output"))), ["a", "b"]);
+}
+
+#[test]
+fn a_terminal_that_is_gone_or_a_quit_takes_all_processes_of_all_tasks_with_it() {
+    for signal in [Signal::HUP, Signal::QUIT] {
+        let folder = Folder::new(&format!("gone-{}", signal.as_raw()));
+        let ids = folder.path("ids");
+        let script = format!("sleep 300 & echo $! >> {}; wait", ids.display());
+        let more = ["--shell", "--exec", &script, "--local", "2"];
+        let running = Running::start(&mut run_of(&folder, "a\nb\n", &more));
+        until("both have begun", || numbers(&ids).len() == 2);
+        send(signal, &running.child);
+        let Ended { code, err, .. } = running.finish();
+        assert_eq!(code, Some(130), "{err}");
+        assert!(err.contains(": ends at once"), "{err}");
+        until("they are killed", || numbers(&ids).iter().all(|id| !is_alive(*id)));
+    }
+}
+
+#[test]
+fn a_worker_whose_terminal_is_gone_kills_what_it_does() {
+    let folder = Folder::new("gone-worker");
+    let ids = folder.path("ids");
+    let script = format!("sleep 300 & echo $! >> {}; wait", ids.display());
+    let mut command = chargehand();
+    command.args(["run", "--range", "1..=2", "--listen", "tcp://127.0.0.1:0"]);
+    let mut running = Running::start(&mut command);
+    let address = address_of(&mut running);
+    let more = ["--shell", "--exec", &script, "--concurrency", "2"];
+    let mut worker = dialling_worker(&address, &more);
+    until("both have begun", || numbers(&ids).len() == 2);
+    send(Signal::HUP, &worker);
+    assert_eq!(wait(&mut worker).code(), Some(130));
+    until("they are killed", || numbers(&ids).iter().all(|id| !is_alive(*id)));
+}
+
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let folder = Folder::new("nohup");
+    let (begun, flag) = (folder.path("begun"), folder.path("flag"));
+    let script = format!(
+        "echo 1 > {}; until [ -e {} ]; do sleep 0.05; done; echo done",
+        begun.display(),
+        flag.display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP QUIT; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_chargehand")]);
+    command.args(["run", "--range", "1..=1", "--shell", "--exec", &script]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::start(&mut command);
+    until("it has begun", || numbers(&begun).len() == 1);
+    send(Signal::HUP, &running.child);
+    send(Signal::QUIT, &running.child);
+    fs::write(&flag, "").expect("writable");
+    assert_eq!(results(&all_done(&running.finish(), 1)), ["done"]);
+}
+
+#[test]
+fn what_a_worker_does_for_a_run_that_is_gone_ends_with_the_worker() {
+    const COUNT: usize = 200;
+    /// Which the worker does before, and so earns as many at once.
+    const QUICK: usize = 400;
+    let folder = Folder::new("left");
+    let ids = folder.path("ids");
+    let script =
+        format!("[ $1 -le {QUICK} ] || {{ echo $$ >> {}; exec sleep 300; }}", ids.display());
+    let mut command = chargehand();
+    command.args([
+        "run",
+        "--range",
+        &format!("1..={}", QUICK + COUNT),
+        "--listen",
+        "tcp://127.0.0.1:0",
+    ]);
+    let mut running = Running::start(&mut command);
+    let address = address_of(&mut running);
+    let more = ["--shell", "--exec", &script, "--concurrency", &COUNT.to_string()];
+    let mut worker = dialling_worker(&address, &more);
+    until("all have begun", || numbers(&ids).len() == COUNT);
+    send(Signal::TERM, &worker);
+    send(Signal::KILL, &running.child);
+    assert_eq!(wait(&mut worker).code(), Some(0));
+    until("they are killed", || numbers(&ids).iter().all(|id| !is_alive(*id)));
 }

@@ -1,6 +1,8 @@
 //! `--state`: runs that go on where others stopped, however those ended.
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -208,4 +210,58 @@ fn one_run_at_a_time_has_a_state() {
         thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(first.finish().code, Some(130));
+}
+
+#[test]
+fn a_run_goes_on_after_its_output_could_not_be_written() {
+    let folder = Folder::new("full");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    // Longer than any buffer, so that each is written in part as the file reaches its limit.
+    let script = "head -c 200000 /dev/zero | tr '\\0' x";
+    let more = ["run", "--range", "1..=5", "--local", "1", "--shell", "--exec", script];
+    let kept = ["--out", &out, "--state", &state];
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 1000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_chargehand")]);
+    command.args(more).args(kept);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ended { code, err, .. } = run(&mut command);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("the same command goes on from here"), "{err}");
+    let Ended { code, err, .. } = run(chargehand().args(more).args(kept));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!err.contains(" 0 before"), "what was written is done: {err}");
+    let outcomes = outcomes(&read(&folder, "out"));
+    assert!(outcomes.keys().copied().eq(1..=5));
+    assert!(results(&outcomes).iter().all(|result| result.len() == 200_000));
+}
+
+#[test]
+fn a_run_that_is_refused_changes_no_output_that_it_would_go_on_with() {
+    let folder = Folder::new("refused-resume");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let kept = ["--out", &out, "--state", &state];
+    let more = [&["--exec", "test x !="], &kept[..]].concat();
+    assert_eq!(run(&mut run_of(&folder, "a\nx\n", &more)).code, Some(1));
+    // The last line is that of a task which failed: the next run cuts it off.
+    let before = read(&folder, "out");
+    assert_eq!(outcomes(&before).len(), 2);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let mut refused = vec![
+        run_of(&folder, "a\nx\n", &[&["--exec", "echo '"], &kept[..]].concat()),
+        run_of(&folder, "a\nx\n", &[&more[..], &["--status", &address]].concat()),
+        chargehand(),
+    ];
+    refused[2].args(["run", "--tasks", "/no/such"]).args(&more);
+    for command in &mut refused {
+        let Ended { code, err, .. } = run(command);
+        assert_eq!(code, Some(2), "{err}");
+        assert_eq!(read(&folder, "out"), before, "{err}");
+    }
+    let Ended { code, err, .. } = run(&mut run_of(&folder, "b\nx\n", &more));
+    assert!(code == Some(2) && err.contains("the tasks are others than those"), "{err}");
+    assert_eq!(read(&folder, "out"), before, "{err}");
+    let more = [&["--exec", "echo"], &kept[..]].concat();
+    assert_eq!(run(&mut run_of(&folder, "a\nx\n", &more)).code, Some(0));
+    assert_eq!(results(&outcomes(&read(&folder, "out"))), ["", "x"]);
 }
