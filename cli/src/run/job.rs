@@ -214,12 +214,12 @@ impl Job {
         }
     }
 
-    /// Returns what says how many tasks may be under way.
     /// Returns the numbers of the tasks that are not settled, in their order: those that this run gives out.
     pub(super) fn open_numbers(&self) -> Vec<RangeInclusive<u64>> {
         self.settled.gaps().collect()
     }
 
+    /// Returns what says how many tasks may be under way.
     pub(super) fn gate(&self) -> Rc<Gate> {
         Rc::clone(&self.gate)
     }
