@@ -127,6 +127,37 @@ fn whoever_asks_while_somebody_does_has_the_same_answer() {
 }
 
 #[test]
+fn those_who_share_an_answer_are_bounded_as_well() {
+    let world = World::new(1);
+    let begun = noting(&world, Script::new());
+    let pool = world.pool(|builder| builder.tasks_max(4).queue_max(2));
+    let shared = keyed(&pool, TaskKey::from(7).unique());
+    let mut tasks = Vec::new();
+    while let Ok(task) = shared.try_submit::<u64, u64>(7) {
+        tasks.push(task);
+        world.advance(Duration::from_millis(1));
+    }
+    // The one that is sent, as many that have its answer as there may be tasks, and those in the queue.
+    assert_eq!(tasks.len(), 1 + 4 + 2);
+    assert!(world.run(join_all(tasks)).iter().all(|outcome| *outcome == Ok(7)));
+    assert_eq!(begun.borrow().len(), 2, "those in the queue came too late for the first");
+}
+
+#[test]
+fn a_range_whose_key_there_is_no_room_for_holds_up_nothing_else() {
+    let world = World::new(1);
+    noting(&world, Script::new().height(12, Act::Fail("not yet".into())));
+    let pool = world.pool(|builder| builder.configure(|config| config.keys_max = 0));
+    let waits = keyed(&pool, "no room").process::<u64>(1..=3);
+    let others = (0..2).map(|_| pool.process::<u64>(10..=30).count());
+    // Of each a height fails, and is tried once more a second later.
+    assert_eq!(world.run(join_all(others)), [21, 21]);
+    assert_eq!(world.run(pool.call::<u64, u64>(&40)), Ok(40));
+    drop(waits);
+    world.run(pool.stop()).unwrap();
+}
+
+#[test]
 fn a_failure_is_had_by_all_and_long_answers_are_held_once() {
     let world = World::new(1);
     let script = Script::new().takes(SECOND).height(3, Act::Fail("no such block".into()));

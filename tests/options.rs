@@ -1,6 +1,7 @@
 //! How tasks are done and workers are used, where not as the pool says.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chargehand::memory::{MemoryConnector, pair};
 use chargehand::testing::{Act, ManualTimer, Script, World};
 use chargehand::{Pool, PoolEvent, TaskError, TaskOptions, Worker, WorkerError, WorkerOptions};
 use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,6 +49,36 @@ fn a_deadline_counts_the_time_in_the_queue() {
         assert_eq!((&mut first).await, Ok(1));
         assert_eq!(third.await, Ok(3));
         assert_eq!(world.elapsed(), 20 * SECOND);
+    });
+}
+
+#[test]
+fn calls_that_are_over_keep_no_place_in_the_queue() {
+    let world = World::new(1);
+    let pool = world.pool(|builder| builder.tasks_max(1).queue_max(4));
+    let hasty = pool.with(TaskOptions::new().deadline(4 * SECOND));
+    world.run(async {
+        // No worker will ever take it, and nothing behind it leaves the queue.
+        let _first = pool.submit::<u64, u64>(&0).await.expect("there is room");
+        world.sleep(SECOND).await;
+        for round in 1..=3 {
+            let calls: Vec<_> =
+                (0..4).map(|_| hasty.try_submit::<u64, u64>(1).expect("it has a place")).collect();
+            assert!(hasty.try_submit::<u64, u64>(1).is_err(), "the queue is full");
+            // It waits for the place of one that is over, and has its own time from then on.
+            let late = hasty.call::<u64, u64>(&2);
+            let (outcomes, late) = join(join_all(calls), late).await;
+            assert!(outcomes.iter().all(|outcome| *outcome == Err(TaskError::TimedOut)));
+            assert_eq!(late, Err(TaskError::TimedOut));
+            assert_eq!(world.elapsed(), (1 + round * 8) * SECOND);
+        }
+        // The place of one that gives up is free for whoever waits for it.
+        let mut calls: Vec<_> =
+            (0..4).map(|_| pool.try_submit::<u64, u64>(1).expect("it has a place")).collect();
+        let mut waits = pin!(pool.submit::<u64, u64>(&3));
+        assert!((&mut waits).now_or_never().is_none());
+        drop(calls.remove(1));
+        assert!(waits.await.is_ok());
     });
 }
 

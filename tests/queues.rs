@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::testing::{Script, World};
-use chargehand::{Class, Pool, PoolStats, QueueOptions, Rate, TaskOptions};
+use chargehand::{Class, Hedge, Pool, PoolStats, QueueOptions, Rate, TaskOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
@@ -204,6 +204,10 @@ fn queues_that_make_no_sense_are_refused_as_the_pool_is_built() {
     assert!(error.contains("65 queues") && error.contains("64"), "{error}");
     let error = Pool::builder(timer()).tasks_max(3).queue("tip", NORMAL).build().unwrap_err();
     assert!(error.to_string().contains("tasks_max is 3"), "{error}");
+    let hedged = NORMAL.hedge(Hedge::after_p95());
+    let none = Pool::builder(timer()).configure(|config| config.hedges_max = 0);
+    let error = none.queue("tip", hedged).build().unwrap_err().to_string();
+    assert!(error.contains("`tip`") && error.contains("raise it"), "{error}");
     let error = Pool::builder(timer()).queue("tip", NORMAL.weight(0)).build().unwrap_err();
     assert!(error.to_string().contains("`tip`") && error.to_string().contains("weight"), "{error}");
 }

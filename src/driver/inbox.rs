@@ -79,6 +79,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let (queue, bit) = (QueueId::new(place), 1 << place);
             while self.submitted & bit != 0 {
                 let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };
+                // Those that have another one's outcome take no room of the scheduler's.
+                let room = room.min(self.tasks.len().saturating_sub(self.keys.following()));
                 if room == 0 || self.held_back.len() >= self.tasks.len() {
                     break;
                 }

@@ -29,6 +29,8 @@ pub(crate) struct TaskKeys {
     of_call: BTreeMap<u32, KeyName>,
     /// Calls that have the outcome of a task, by its slot.
     followers: BTreeMap<u32, Vec<CallId>>,
+    /// How many these are.
+    following: usize,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,14 @@ impl TaskKeys {
             }
             self.give_back(&name);
         }
-        self.followers.remove(&task.slot()).unwrap_or_default()
+        let followers = self.followers.remove(&task.slot()).unwrap_or_default();
+        self.following -= followers.len();
+        followers
+    }
+
+    /// Returns how many calls have the outcome of another one's task. They have no slot of the scheduler's.
+    pub(super) const fn following(&self) -> usize {
+        self.following
     }
 
     /// Returns whether others are to have the outcome of a task.
@@ -137,6 +146,7 @@ impl TaskKeys {
             is_found |= calls.len() < before;
             !calls.is_empty()
         });
+        self.following -= usize::from(is_found);
         is_found
     }
 
@@ -170,6 +180,8 @@ impl TaskKeys {
         for slot in self.followers.keys() {
             assert!(self.of_call.contains_key(slot), "the outcome of no task is waited for");
         }
+        let following: usize = self.followers.values().map(Vec::len).sum();
+        assert_eq!(self.following, following, "calls that follow are counted");
     }
 }
 
@@ -180,6 +192,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let only = self.keys.only(key).filter(|_| !planted("a unique key is not"));
         let Some(slot) = only else { return false };
         self.keys.followers.entry(slot).or_default().push(call);
+        self.keys.following += 1;
         true
     }
 
@@ -213,6 +226,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if calls.is_empty() {
             self.keys.followers.remove(&task.slot());
         }
+        self.keys.following -= 1;
         let payload = &mut self.tasks[task.slot() as usize].payload;
         if let TaskPayload::Request { whose: Whose::Call { call, .. }, .. } = payload {
             let left = mem::replace(call, next);

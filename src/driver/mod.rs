@@ -467,6 +467,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn tell_waiters(&mut self) {
+        // A pool that is never idle is not to keep those who gave up.
+        self.idlers.retain(|(waiter, _)| !waiter.is_closed());
         let post = &self.ends.post;
         let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
         if is_idle && post.queued() == 0 {
@@ -478,7 +480,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if is_over {
                     let _ = waiter.try_send(());
                 }
-                !is_over && !waiter.is_closed()
+                !is_over
             });
         }
         post.await_taken(self.idlers.iter().any(|(_, taken)| *taken));

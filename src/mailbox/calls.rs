@@ -56,6 +56,8 @@ pub(crate) struct Calls {
 #[derive(Debug)]
 struct Line {
     queue: VecDeque<Submit>,
+    /// How many of them are nobody's: their callers have given up, or their time is over.
+    empty: usize,
     /// The position of the first one in the queue, or of the next one to come: how many there were before.
     front: u32,
     /// Of those in the queue, in its order, the ones that are not done as the pool says.
@@ -106,6 +108,8 @@ pub(crate) struct Rest {
     pub(crate) wake: Option<Waker>,
     /// Is to be dropped: the destructors are the user's.
     pub(crate) left: (CallState, Body),
+    /// Has a place more.
+    pub(crate) place_in: Option<QueueId>,
 }
 
 /// A queue of such a length keeps its memory while shorter ones follow.
@@ -156,7 +160,8 @@ impl Submit {
 impl Calls {
     /// Makes room for the calls of so many queues.
     pub(crate) fn new(queues: usize) -> Self {
-        let line = || Line { queue: VecDeque::new(), front: 0, specials: VecDeque::new() };
+        let line =
+            || Line { queue: VecDeque::new(), empty: 0, front: 0, specials: VecDeque::new() };
         Self {
             lines: (0..queues).map(|_| line()).collect(),
             serial: 0,
@@ -180,13 +185,13 @@ impl Calls {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.lines.iter().map(|line| line.queue.len()).sum()
+        self.lines.iter().map(Line::len).sum()
     }
 
     /// Returns how many wait in a queue.
     #[inline]
     pub(crate) fn queued_in(&self, queue: QueueId) -> usize {
-        self.lines[usize::from(queue.place())].queue.len()
+        self.lines[usize::from(queue.place())].len()
     }
 
     /// Queues a task, in exchange for an empty one.
@@ -367,6 +372,7 @@ impl Calls {
             };
             rest.wake = waker;
             rest.left.1 = body;
+            rest.place_in = Some(self.queue_of(call));
         } else {
             rest.tell = !mem::replace(&mut self.place(call).asked, true);
         }
@@ -380,6 +386,7 @@ impl Calls {
         if is_waiting && cancels {
             if let Some(body) = self.withdraw(call) {
                 rest.left = (self.release(call), body);
+                rest.place_in = Some(self.queue_of(call));
                 return rest;
             }
         }
@@ -393,16 +400,26 @@ impl Calls {
         rest
     }
 
-    /// Takes the body of a task out of the queue. What is left of it there is nobody's.
+    /// Returns the queue that a call is, or was, in.
+    fn queue_of(&self, call: CallId) -> QueueId {
+        QueueId::new(self.places[call.place()].line)
+    }
+
+    /// Takes the body of a task out of the queue. What is left of it there is nobody's, and holds no place.
     fn withdraw(&mut self, call: CallId) -> Option<Body> {
-        let CallSlot { position, line, .. } = self.places[call.place()];
-        let line = &mut self.lines[usize::from(line)];
+        let CallSlot { position, line: place, .. } = self.places[call.place()];
+        let line = &mut self.lines[usize::from(place)];
         let position = position.wrapping_sub(line.front) as usize;
         // A task that runs for so long that the numbers came round may have another's.
         let submit = line.queue.get_mut(position).filter(|submit| submit.call == call)?;
         submit.call.index = NO_PLACE;
         let body = mem::take(&mut submit.body);
         line.specials.retain(|special| special.call != call);
+        line.empty += 1;
+        // Not each at once, which would move all behind it each time.
+        if line.empty > line.queue.len() / 2 {
+            line.close_up(&mut self.places);
+        }
         Some(body)
     }
 
@@ -444,16 +461,40 @@ impl Calls {
 }
 
 impl Line {
+    /// Returns how many calls it has. It is empty where these are none.
+    #[inline]
+    fn len(&self) -> usize {
+        self.queue.len() - self.empty
+    }
+
+    /// Takes what is nobody's out of it.
+    fn close_up(&mut self, places: &mut [CallSlot]) {
+        self.queue.retain(|submit| submit.call().is_some());
+        self.empty = 0;
+        let mut position = self.front;
+        for submit in &self.queue {
+            places[submit.call.place()].position = position;
+            position = position.wrapping_add(1);
+        }
+        for special in &mut self.specials {
+            special.position = places[special.call.place()].position;
+        }
+    }
+
     #[inline]
     fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
         if self.queue.len() <= count {
             mem::swap(&mut self.queue, batch);
+            self.empty = 0;
             // What one burst took is not kept for all the short ones after it.
             if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
                 self.queue = VecDeque::new();
             }
         } else {
             batch.extend(self.queue.drain(..count));
+            if self.empty > 0 {
+                self.empty -= batch.iter().filter(|submit| submit.call().is_none()).count();
+            }
         }
         #[expect(clippy::cast_possible_truncation, reason = "positions wrap")]
         let taken = batch.len() as u32;
@@ -471,7 +512,8 @@ fn due(state: CallState, error: TaskError) -> Option<Due> {
 
 impl Rest {
     const fn none() -> Self {
-        Self { tell: false, wake: None, left: (CallState::Abandoned, Body::EMPTY) }
+        let left = (CallState::Abandoned, Body::EMPTY);
+        Self { tell: false, wake: None, left, place_in: None }
     }
 }
 

@@ -195,14 +195,18 @@ impl Mailbox {
     }
 
     fn give_up(&self, call: CallId, end: impl FnOnce(&mut Calls) -> Rest) {
-        let rest = self.post.inbox.with(|inbox| {
+        let (rest, queued) = self.post.inbox.with(|inbox| {
             let rest = end(&mut inbox.calls);
             if rest.tell {
                 inbox.mail.cancels.push(call);
             }
-            rest
+            let queued = rest.place_in.map(|queue| (queue, inbox.calls.queued_in(queue)));
+            (rest, queued)
         });
         drop(rest.left);
+        if let Some((queue, count)) = queued {
+            self.post.tell_of_places(queue, count);
+        }
         if rest.tell || self.post.awaits_taken.load(Ordering::Relaxed) {
             self.ring();
         }
@@ -323,9 +327,14 @@ impl Post {
             inbox.calls.queued_in(queue)
         });
         if !batch.is_empty() {
-            self.places[usize::from(queue.place())].notify(self.queue_max - left);
+            self.tell_of_places(queue, left);
         }
         left > 0
+    }
+
+    /// Tells those who wait for a place in a queue, which has so many calls now.
+    fn tell_of_places(&self, queue: QueueId, count: usize) {
+        self.places[usize::from(queue.place())].notify(self.queue_max - count);
     }
 
     /// Notes the time for calls with times of their own, and returns when the first one that is queued is
@@ -341,11 +350,21 @@ impl Post {
         wakers: &mut VecDeque<Waker>,
         callbacks: &mut VecDeque<Due>,
     ) -> Instant {
-        let (bodies, due) = self
-            .inbox
-            .with(|inbox| (inbox.calls.expire(now, wakers, callbacks), inbox.calls.stamp(now)));
+        let (bodies, queued, due) = self.inbox.with(|inbox| {
+            let bodies = inbox.calls.expire(now, wakers, callbacks);
+            let queues = (0..).map(QueueId::new).take(self.places.len());
+            let queued: Vec<_> = if bodies.is_empty() {
+                Vec::new()
+            } else {
+                queues.map(|queue| (queue, inbox.calls.queued_in(queue))).collect()
+            };
+            (bodies, queued, inbox.calls.stamp(now))
+        });
         drop(bodies);
         wake_all(wakers);
+        for (queue, count) in queued {
+            self.tell_of_places(queue, count);
+        }
         due
     }
 

@@ -5,9 +5,9 @@ use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt::{self, Display};
 
-use chargehand_core::ConfigError;
 use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::queue::QUEUES_MAX;
+use chargehand_core::{ConfigError, Hedge, QueueOptions};
 
 use crate::driver::Setup;
 use crate::error::NO_WINDOW;
@@ -71,6 +71,7 @@ pub(super) fn check<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
         check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
     }
     check_queues(limits)?;
+    check_hedges(setup)?;
     if limits.in_flight == Some(Window::Fixed(0)) {
         return Err(BuildError("in_flight must be at least 1".to_owned()));
     }
@@ -137,6 +138,18 @@ fn check_queues(limits: &Limits) -> Result<(), BuildError> {
         options.checked().map_err(|error| BuildError(format!("queue `{name}`: {error}")))?;
     }
     Ok(())
+}
+
+/// Refuses second attempts that there is no room for.
+fn check_hedges<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    let hedged =
+        |options: &QueueOptions| options.hedge.is_some_and(|hedge| hedge != Hedge::never());
+    match setup.limits.queues.iter().find(|(_, options)| hedged(options)) {
+        Some((name, _)) if setup.config.hedges_max == 0 => Err(BuildError(format!(
+            "queue `{name}` asks for second attempts, and hedges_max is 0: raise it, or leave them out"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what leaves the machine unprotected, unless the user has said that it may.

@@ -105,7 +105,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let mut room = room_for(job, scheduler, keys, (limits.queues.len(), most_waiting));
             if room == 0 {
                 passed += 1;
-                if passed >= jobs.feeding.len() || limits.queues.len() == 1 && keys.is_empty() {
+                // In the one queue there is no room for any, unless it is this one's key that has none.
+                let is_for_all = limits.queues.len() == 1 && job.wanted_key().is_none();
+                if is_for_all || passed >= jobs.feeding.len() {
                     return any;
                 }
                 jobs.feeding.rotate_left(1);
@@ -196,8 +198,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns whether a range may put in more now.
     fn has_room_for_heights(&self) -> bool {
         let (count, most_waiting) = (self.limits.queues.len(), self.most_waiting());
-        if count == 1 && self.keys.is_empty() {
-            return room_in(&self.scheduler, QueueId::DEFAULT, count, most_waiting) > 0;
+        if count == 1 && room_in(&self.scheduler, QueueId::DEFAULT, count, most_waiting) == 0 {
+            return false;
         }
         let mut feeding = self.jobs.feeding.iter();
         feeding.any(|&index| {

@@ -88,10 +88,39 @@ fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
     assert_eq!((rest.tell, rest.wake.is_some(), rest.left.1), (false, true, body(2)));
     let rest = calls.leave(pushed[2], true);
     assert_eq!((rest.tell, rest.left.1), (false, body(3)));
-    assert_eq!(calls.queued(), 3, "they hold their room until they are taken");
-    assert_eq!(taken(&mut calls, 3), [Some(pushed[0]), None, None]);
+    assert_eq!(calls.queued(), 1, "they hold no room");
+    assert_eq!(taken(&mut calls, 3), [Some(pushed[0])]);
     let result = poll(&mut calls, pushed[1], Waker::noop());
     assert!(matches!(result, Some(Err(error)) if *error == TaskError::Cancelled));
+}
+
+#[test]
+fn calls_are_found_wherever_others_have_left_the_queue() {
+    let mut calls = Calls::new(1);
+    let options = Arc::new(TaskOptions::new());
+    // As after very many: the positions wrap in the midst.
+    calls.lines[0].front = u32::MAX - 3;
+    let pushed: Vec<_> = (0..9)
+        .map(|at| {
+            let options = (at % 2 == 0).then_some(&options);
+            calls.push(&mut body(at), Check::RAW, None, options)
+        })
+        .collect();
+    // Not before the fifth do the others close up.
+    for (left, at) in [(8, 0), (7, 3), (6, 4), (5, 5), (4, 7)] {
+        assert_eq!(calls.cancel(pushed[at]).left.1, body(at as u8));
+        assert_eq!(calls.queued(), left);
+    }
+    assert_eq!(calls.lines[0].queue.len(), 4);
+    assert_eq!(calls.cancel(pushed[6]).left.1, body(6));
+    assert!(!calls.cancel(pushed[6]).tell, "it is over");
+    assert_eq!(taken(&mut calls, 2), [Some(pushed[1]), Some(pushed[2])]);
+    let special = |calls: &mut Calls| calls.take_special(QueueId::DEFAULT).map(|it| it.call);
+    assert_eq!(special(&mut calls), Some(pushed[2]));
+    assert_eq!(special(&mut calls), None, "the other is still in the queue");
+    assert_eq!(taken(&mut calls, 2), [None, Some(pushed[8])]);
+    assert_eq!(special(&mut calls), Some(pushed[8]));
+    assert_eq!(calls.queued(), 0);
 }
 
 #[test]
