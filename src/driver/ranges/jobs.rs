@@ -47,6 +47,8 @@ pub(crate) struct Jobs {
     count: usize,
     /// Some may go on once there is more memory.
     is_short: bool,
+    /// How many tasks rested at the last look.
+    pub(super) resting: u32,
 }
 
 /// For how many ranges it is looked up how much they have left.

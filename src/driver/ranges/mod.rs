@@ -2,6 +2,8 @@
 //! in batches. A map is a range whose heights are the places of its requests, counted from 0, and whose
 //! stream leaves the requests themselves as it goes.
 
+use core::mem;
+
 use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Lane, QueueId, SubmitError, TaskId, TaskOptions};
 
@@ -174,8 +176,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
         self.answers.tidy();
-        if self.scheduler.stats().resting > 0 {
-            // More may rest than a moment ago, and then workers run dry sooner.
+        let resting = self.scheduler.stats().resting;
+        if mem::replace(&mut self.jobs.resting, resting) < resting {
+            // More rest than a moment ago, and then workers run dry sooner.
             self.jobs.look_again();
         }
         if self.jobs.delivering.is_empty() {
@@ -188,7 +191,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.keys.give_back(&name);
         }
         if !self.jobs.cuts.is_empty() {
-            let cuts = core::mem::take(&mut self.jobs.cuts);
+            let cuts = mem::take(&mut self.jobs.cuts);
             self.cancel_heights(&cuts);
             return true;
         }
