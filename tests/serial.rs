@@ -1,7 +1,7 @@
 //! A pool and a worker at the two ends of a serial line that loses, adds and changes bytes, on a
 //! clock that jumps.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
@@ -214,6 +214,130 @@ async fn encrypted_every_height_has_its_one_right_answer_and_a_lost_frame_ends_n
         // Where each lost frame ended its link, there would be about as many of these.
         assert!(stats.lost < damaged / 2, "seed {seed}: {} links lost", stats.lost);
     }
+}
+
+/// One end of a line, which outlives whoever uses it.
+#[derive(Clone)]
+struct Lasting(Rc<RefCell<Compat<DuplexStream>>>);
+
+impl Lasting {
+    fn ends() -> (Self, Self) {
+        let (ours, theirs) = tokio::io::duplex(256);
+        let end = |inner: DuplexStream| Self(Rc::new(RefCell::new(inner.compat())));
+        (end(ours), end(theirs))
+    }
+
+    /// What a process that has just started makes of it.
+    fn line(&self, name: &str) -> SerialLine<Self> {
+        SerialLine::new(self.clone(), name, Limits::new())
+    }
+}
+
+impl AsyncRead for Lasting {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Lasting {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_close(cx)
+    }
+}
+
+/// Ends a future as a crash of its process does: without a word on the line.
+async fn crash<T>(task: tokio::task::JoinHandle<T>) {
+    task.abort();
+    assert!(task.await.is_err_and(|error| error.is_cancelled()), "it ran until then");
+}
+
+/// Has a task done sooner than a link is given up that nobody answers, and then some of a range, which is left
+/// where it is.
+async fn use_at_once(pool: &Pool<Local>, round: u64) {
+    let call = pool.call::<Vec<u8>, _>(&round);
+    let answer = tokio::time::timeout(Duration::from_millis(400), call).await;
+    let answer = answer.unwrap_or_else(|_| panic!("round {round}: it takes too long"));
+    assert_eq!(
+        answer.expect("the worker is there"),
+        work(round).await.expect("it has no failures")
+    );
+    let mut outcomes = pool.process::<Vec<u8>>(1..=1000);
+    for _ in 0..3 * round {
+        outcomes.next().await.expect("there are more").1.expect("the worker is there");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_crashes_and_comes_back_has_its_worker_at_once() {
+    let local = tokio::task::LocalSet::new();
+    let lives = async {
+        let timer = Tokio::new();
+        let (ours, theirs) = Lasting::ends();
+        let worker = Worker::new(timer, work).concurrency(4);
+        let worker = tokio::task::spawn_local(worker.serve(theirs.line("theirs")));
+        for round in 0..10 {
+            let start = || {
+                let built = setup(timer).connect(ours.line("ours")).build();
+                let (pool, driver) = built.expect("the limits are in range");
+                (pool, tokio::task::spawn_local(driver))
+            };
+            // One that gets no further than some step of its greeting, and one that works.
+            let (_pool, driver) = start();
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            crash(driver).await;
+            let (pool, driver) = start();
+            use_at_once(&pool, round).await;
+            crash(driver).await;
+        }
+        crash(worker).await;
+    };
+    local.run_until(lives).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_crashes_and_dials_again_has_its_manager_at_once() {
+    let local = tokio::task::LocalSet::new();
+    let lives = async {
+        let timer = Tokio::new();
+        let (ours, theirs) = Lasting::ends();
+        let built = setup(timer).accept(theirs.line("theirs")).build();
+        let (pool, driver) = built.expect("the limits are in range");
+        let driver = tokio::task::spawn_local(driver);
+        for round in 0..10 {
+            let start = || {
+                let worker = Worker::new(timer, work).name("w1").concurrency(4);
+                tokio::task::spawn_local(worker.dial(ours.line("ours")))
+            };
+            let worker = start();
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            crash(worker).await;
+            let worker = start();
+            use_at_once(&pool, round).await;
+            crash(worker).await;
+        }
+        crash(driver).await;
+    };
+    local.run_until(lives).await;
 }
 
 /// A stream that carries so many bytes in each tenth of a second, as a line of ten times as many does.

@@ -29,7 +29,8 @@ pub struct SerialWire<S> {
     message: Vec<u8>,
     /// Whether `message` is the first message of all, not given out yet.
     is_first: bool,
-    /// The link that the other end has opened instead, with its first message.
+    /// The link that the other end has opened instead, with its first message in `message`. From then on the
+    /// line is that link's: nothing is read from it here, and nothing written to it.
     newer: Option<u16>,
     is_closed: bool,
     /// Whether the end of the link was said.
@@ -142,6 +143,10 @@ impl<S> SerialWire<S> {
 
     /// Returns the header of the next frame to send, `None` where the link is over.
     fn next_header(&self, kind: FrameKind) -> Option<FrameHeader> {
+        // The acceptor's link is the newer one.
+        if self.newer.is_some() {
+            return None;
+        }
         let link = match &self.end {
             End::Opener { link, is_open: false, .. } if kind == FrameKind::Data => {
                 return Some(FrameHeader { kind: FrameKind::Open, link: *link });
@@ -161,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SerialWire<S> {
         }
         let mut reads_left = READS_MAX;
         for _ in 0..FRAMES_MAX {
-            if self.is_closed {
+            if self.is_closed || self.newer.is_some() {
                 return Poll::Ready(Ok(false));
             }
             let port = self.port.as_mut().expect("it is there until the drop");
@@ -226,6 +231,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SerialError>> {
+        if self.newer.is_some() {
+            // What has not left is for nobody, and would hold up the newer link.
+            return Poll::Ready(Ok(()));
+        }
         self.port().poll_flush(cx)
     }
 
@@ -235,11 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
                 self.port().queue(header, &[], &[])?;
             }
         }
-        let is_dialled = self.home.is_none();
-        let port = self.port();
-        ready!(port.poll_flush(cx))?;
+        ready!(self.poll_flush(cx))?;
         // An open line stays so.
-        if is_dialled { port.poll_close(cx) } else { Poll::Ready(Ok(())) }
+        if self.home.is_none() { self.port().poll_close(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// That of [`Limits::least_rate`](crate::Limits::least_rate).

@@ -55,16 +55,30 @@ fn identity(path: &str) -> io::Result<(u64, u64)> {
 
 /// Listens on a path that nobody else listens on.
 pub(crate) fn claim(path: &str, mode: u32) -> io::Result<(StdListener, SocketFile)> {
+    claim_by(path, |socket| {
+        // Before it listens: until then whoever connects is refused, whatever the umask allows.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        Ok(listen(socket, BACKLOG)?)
+    })
+}
+
+/// As [`claim`], where `open` lets others connect to the socket, which has its path by then.
+fn claim_by(
+    path: &str,
+    open: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<(StdListener, SocketFile)> {
     // Between the look at an old file and the new one nobody else may put his own there.
-    let _lock = lock_directory(path, LOCK_WAIT)?;
+    let lock = lock_directory(path, LOCK_WAIT)?;
     remove_stale(path)?;
     let address = SocketAddrUnix::new(path)?;
     let socket = stream_socket()?;
     bind(&socket, &address).map_err(explained)?;
     let file = SocketFile::of(path)?;
-    // Before it listens: until then whoever connects is refused, whatever the umask allows.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    listen(&socket, BACKLOG)?;
+    if let Err(error) = open(&socket) {
+        // The file takes the lock once more, to go.
+        drop(lock);
+        return Err(error);
+    }
     Ok((socket.into(), file))
 }
 

@@ -13,7 +13,7 @@ use crate::address::Peer;
 use crate::error::{WsError, quoted};
 use crate::frame::{Kind, is_close_code};
 use crate::idle::Allowance;
-use crate::reader::{Breach, Event, Reader, Rules};
+use crate::reader::{Breach, Control, Event, Reader, Rules};
 use crate::writer::Writer;
 
 /// How often one `poll_recv` reads before it lets others run.
@@ -22,8 +22,6 @@ const READS_MAX: u32 = 64;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// How many frames that carry nothing one `poll_recv` takes before it lets others run.
 const IDLE_FRAMES_MAX: u32 = 64;
-/// How many answers to pings may wait for the peer to read before it is refused.
-const PONGS_MAX: u32 = 64;
 /// How many bytes one read takes at most in the JSON dialect, which has one short message in flight.
 const JSON_READ_BYTES: usize = 512;
 
@@ -45,8 +43,9 @@ pub(crate) enum Role {
 
 /// A connection that carries messages over a WebSocket.
 ///
-/// Pings and close frames are answered while [`poll_recv`](Wire::poll_recv) is polled. A peer that
-/// breaks the protocol or a limit is told so by a close frame, if that can be written at once.
+/// Pings and close frames are answered while [`poll_recv`](Wire::poll_recv) is polled; of the pings that
+/// come before the answer to an earlier one has left, the latest. A peer that breaks the protocol or a
+/// limit is told so by a close frame, if that can be written at once.
 ///
 /// Memory for a message is taken as its bytes come. Once a message was given out and no other is
 /// there, or once all that was sent has left, the memory of long ones is given back: an idle
@@ -64,8 +63,10 @@ pub struct WsWire<S> {
     incoming_bytes_max: usize,
     /// For frames that carry nothing.
     idle: Allowance,
-    /// Answers to pings that the peer may not have read.
-    pongs: u32,
+    /// The latest ping, while the answer to an earlier one waits to leave.
+    ping: Option<Control>,
+    /// Where the latest answer to a ping ends in all that is sent, until it has left.
+    pong_end: Option<u64>,
     /// Wakes whoever waits to send.
     sender: Option<Waker>,
     /// Whether this end has said that it closes.
@@ -106,7 +107,8 @@ impl<S> WsWire<S> {
             limits,
             incoming_bytes_max: limits.message_bytes_max,
             idle: Allowance::new(limits.idle_frames_burst, limits.idle_frames_per_second, now),
-            pongs: 0,
+            ping: None,
+            pong_end: None,
             sender: None,
             closing: false,
             ended: false,
@@ -203,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
                 Event::Idle | Event::Pong => self.count_idle()?,
                 Event::Ping(frame) => {
                     self.count_idle()?;
-                    self.answer_ping(frame.bytes(), cx)?;
+                    self.answer_ping(frame, cx)?;
                 }
             }
             *idle += 1;
@@ -211,18 +213,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
         Ok(Taken::Enough)
     }
 
-    /// Answers a ping, if its answer can leave soon.
-    fn answer_ping(&mut self, payload: &[u8], cx: &mut Context<'_>) -> Result<(), (u16, WsError)> {
+    /// Answers a ping, unless a later one comes before that can leave.
+    fn answer_ping(&mut self, ping: Control, cx: &mut Context<'_>) -> Result<(), (u16, WsError)> {
         if self.closing {
             return Ok(());
         }
-        if self.pongs >= PONGS_MAX {
-            let error = self.protocol_error("a flood of pings whose answers it does not read");
-            return Err((code::POLICY, error));
-        }
-        self.writer.push(Kind::Pong, payload, &[]);
-        self.pongs += 1;
+        self.ping = Some(ping);
         self.write_out(cx).map_err(|error| (code::PROTOCOL, error))
+    }
+
+    /// Puts the answer to the latest ping behind all that waits to leave, unless an earlier answer does.
+    ///
+    /// So pings take no memory, however many come while a long message leaves: RFC 6455 section 5.5.3
+    /// lets the latest answer stand for those before it.
+    fn queue_pong(&mut self) {
+        if self.closing || self.pong_end.is_some_and(|end| self.writer.sent() < end) {
+            return;
+        }
+        if let Some(ping) = self.ping.take() {
+            self.writer.push(Kind::Pong, ping.bytes(), &[]);
+            self.pong_end = Some(self.writer.sent() + self.writer.waiting() as u64);
+        }
+    }
+
+    /// Completes once everything has left, and the answer to the latest ping with it.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.queue_pong();
+            let flushed = ready!(self.writer.poll_flush(cx, &mut self.stream));
+            // Also where that failed: what has come may still be read.
+            self.pong_end = None;
+            if flushed.is_err() || self.closing || self.ping.is_none() {
+                return Poll::Ready(flushed);
+            }
+        }
     }
 
     /// Writes what waits, as far as that goes, from the receiving side.
@@ -230,10 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
         // Whoever waits to send flushes all there is, and may be another than who receives.
         let sender = self.sender.take();
         let mut cx = sender.as_ref().map_or(Context::from_waker(cx.waker()), Context::from_waker);
-        match self.writer.poll_flush(&mut cx, &mut self.stream) {
+        match self.poll_out(&mut cx) {
             Poll::Pending => self.sender = sender,
             Poll::Ready(result) => {
-                self.pongs = 0;
                 if let Some(waker) = sender {
                     waker.wake();
                 }
@@ -328,12 +351,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
 
     /// Completes once everything has left.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        let Poll::Ready(result) = self.writer.poll_flush(cx, &mut self.stream) else {
+        let Poll::Ready(result) = self.poll_out(cx) else {
             self.wait_to_send(cx);
             return Poll::Pending;
         };
         self.sender = None;
-        self.pongs = 0;
         Poll::Ready(result.map_err(|error| self.io_error(error)))
     }
 }
@@ -364,7 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WsError>> {
         self.reader.release();
-        if self.pongs > 0 {
+        if self.pong_end.is_some() {
             self.write_out(cx)?;
         }
         let is_message = ready!(self.poll_message(cx))?;
@@ -398,6 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
                 return Poll::Ready(Err(self.protocol_error(problem)));
             }
         };
+        self.queue_pong();
         if let Err(error) = self.writer.push_out(cx, &mut self.stream, kind, head, body) {
             return Poll::Ready(Err(self.io_error(error)));
         }

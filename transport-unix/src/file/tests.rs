@@ -60,6 +60,16 @@ fn a_listener_is_found_at_its_path_and_takes_the_file_along_when_it_goes() {
 }
 
 #[test]
+fn where_it_cannot_listen_in_the_end_it_leaves_no_file() {
+    let directory = Directory::new("unopened");
+    let path = directory.file("a.sock");
+    let error = claim_by(&path, |_| Err(io::Error::other("no more of them"))).unwrap_err();
+    assert_eq!(error.to_string(), "no more of them");
+    assert!(!fs::exists(&path).unwrap());
+    drop(try_listen(&path).unwrap());
+}
+
+#[test]
 fn a_file_that_a_dead_process_left_is_replaced() {
     let directory = Directory::new("stale");
     let path = directory.file("a.sock");

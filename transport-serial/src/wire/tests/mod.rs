@@ -215,6 +215,36 @@ fn a_newer_link_ends_the_older_one_and_loses_no_first_message() {
 }
 
 #[test]
+fn a_wire_whose_line_is_a_newer_links_neither_reads_nor_writes_any_more() {
+    let (ours, theirs) = cable();
+    let mut line = SerialLine::new(theirs, "theirs", limits());
+    ours.frame(FrameKind::Open, 7, b"old hello");
+    let mut wire = accept(&mut line).expect("it was opened");
+    assert_eq!(receive(&mut wire), Some(Ok(b"old hello".to_vec())));
+    ours.frames();
+    ours.back.lock().unwrap().room = 0;
+    assert!(matches!(wire.poll_send(&mut cx(), b"old answer", b""), Poll::Ready(Ok(()))));
+    assert!(wire.poll_flush(&mut cx()).is_pending());
+
+    ours.frame(FrameKind::Open, 8, b"new hello");
+    ours.frame(FrameKind::Data, 8, b"new request");
+    let text = receive(&mut wire).unwrap().unwrap_err();
+    assert!(text.contains("newer link"), "{text}");
+    assert_eq!(receive(&mut wire), Some(Err(String::new())), "what comes is not for this one");
+    assert!(matches!(wire.poll_send(&mut cx(), b"late answer", b""), Poll::Ready(Ok(()))));
+    // The newer link does not wait for what is for nobody.
+    close(&mut wire);
+    drop(wire);
+    ours.back.lock().unwrap().room = usize::MAX;
+
+    let mut wire = accept(&mut line).expect("it was opened");
+    assert_eq!(receive(&mut wire), Some(Ok(b"new hello".to_vec())));
+    assert_eq!(receive(&mut wire), Some(Ok(b"new request".to_vec())));
+    send(&mut wire, b"new answer");
+    assert_eq!(ours.frames(), [(FrameKind::Data, 8, b"new answer".to_vec())]);
+}
+
+#[test]
 fn an_end_that_restarts_says_so() {
     let (ours, theirs) = cable();
     let mut one = SerialLine::new(ours, "ours", limits());

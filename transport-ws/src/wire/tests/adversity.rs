@@ -414,6 +414,53 @@ fn an_answer_to_a_ping_leaves_later_where_nobody_sends() {
     assert_eq!(script(&mut wire).written, [FIN | PONG, 1, b'?']);
 }
 
+/// Returns what is in the answers to pings that a server has written between its messages.
+fn answers(mut written: &[u8]) -> Vec<u8> {
+    let mut answers = Vec::new();
+    while let [first, length, rest @ ..] = written {
+        let (payload, rest) = rest.split_at(usize::from(*length));
+        if *first == FIN | PONG {
+            answers.extend(payload);
+        }
+        written = rest;
+    }
+    answers
+}
+
+#[test]
+fn of_pings_that_come_while_a_message_leaves_the_first_and_the_latest_are_answered() {
+    let mut wire = receiving(Dialect::Native, []);
+    script(&mut wire).room = 0;
+    assert!(matches!(wire.poll_send(&mut cx(), &[7; 125], b""), Poll::Ready(Ok(()))));
+    for ping in 0..100 {
+        script(&mut wire).input.push_back(frame(FIN | PING, &[ping]));
+        let end = wire.poll_recv(&mut cx()).map_ok(|_| ());
+        assert!(end.is_pending(), "ping {ping}: {end:?}");
+        script(&mut wire).room = 1;
+        assert!(wire.poll_flush(&mut cx()).is_pending());
+    }
+    assert_eq!(wire.writer.waiting(), 27 + 3);
+    script(&mut wire).room = usize::MAX;
+    assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+    assert_eq!(answers(&script(&mut wire).written), [0, 99]);
+}
+
+#[test]
+fn pings_are_answered_on_a_line_that_never_rests() {
+    let mut wire = receiving(Dialect::Native, []);
+    script(&mut wire).room = 0;
+    assert!(matches!(wire.poll_send(&mut cx(), &[7; 60], b""), Poll::Ready(Ok(()))));
+    for ping in 0..100 {
+        script(&mut wire).input.push_back(frame(FIN | PING, &[ping]));
+        let end = wire.poll_recv(&mut cx()).map_ok(|_| ());
+        assert!(end.is_pending(), "ping {ping}: {end:?}");
+        assert!(matches!(wire.poll_send(&mut cx(), &[7; 60], b""), Poll::Ready(Ok(()))));
+        script(&mut wire).room = 62 + 3;
+        assert!(wire.poll_flush(&mut cx()).is_pending());
+    }
+    assert_eq!(answers(&script(&mut wire).written), (0..100).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_clients_frames_are_masked_each_with_another_mask() {
     let mut wire = fed(Role::Client, Dialect::Native, Limits::new(), vec![]);

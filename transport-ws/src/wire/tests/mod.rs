@@ -392,5 +392,6 @@ fn a_peer_that_floods_with_pings_and_reads_no_answer_is_refused() {
         Poll::Ready(Ok(_)) => panic!("a message out of pings"),
         Poll::Pending => None,
     });
-    assert!(error.unwrap().to_string().contains("flood of pings"));
+    assert!(error.unwrap().to_string().contains("a flood of frames that carry nothing (pings"));
+    assert!(wire.writer.waiting() <= 12 + 4, "one answer, and why it ends");
 }
