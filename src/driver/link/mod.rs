@@ -45,6 +45,8 @@ pub(crate) struct Conn<K: Kind> {
     is_over: bool,
     tally: Tally,
     pub(crate) life: Life,
+    /// When it was pinged last for a newcomer of its worker's name, and how much it had said by then.
+    asked: Option<(Instant, u64)>,
     /// The last flush left something in the wire.
     is_backed_up: bool,
     /// The longest body of a request that both the wire and the worker take.
@@ -122,6 +124,7 @@ impl<K: Kind> Conn<K> {
             is_over: false,
             tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
+            asked: None,
             is_backed_up: false,
             wire,
         }
@@ -131,6 +134,18 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn signs(&self) -> u64 {
         let Tally { answers, pongs, .. } = self.tally;
         self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
+    }
+
+    /// Notes that the worker is to be pinged for a newcomer of its name, unless it was less than `interval` ago. Returns
+    /// the signs when it was last, and whether that is now.
+    pub(crate) fn ask(&mut self, now: Instant, interval: Duration) -> (u64, bool) {
+        let lately = |&(at, _): &(Instant, u64)| now.saturating_since(at) < interval;
+        if let Some((_, signs)) = self.asked.filter(lately) {
+            return (signs, false);
+        }
+        let signs = self.signs();
+        self.asked = Some((now, signs));
+        (signs, true)
     }
 
     /// Reads messages into the scheduler, as far as the quota goes.
