@@ -31,12 +31,16 @@ mod tally;
 /// A worker may send one unasked Pong for each of these many bytes sent to it, to say that they arrive.
 const PART_BYTES: u64 = 64;
 
+/// How many windows of attempts a worker may name as those that it has of earlier links: one that it runs, one of
+/// answers that may not have arrived, and as many again for what was withdrawn while it was away.
+const WINDOWS_NAMED_MAX: usize = 4;
+
 /// An established link.
 #[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Conn<K: Kind> {
     pub(crate) wire: Box<K::Wire>,
-    /// What the wire had no room for, in order. Holds at most a window of requests, and one
-    /// withdrawal for each request that left before.
+    /// What the wire had no room for: a ping, withdrawals, requests, each in order. Holds at most a window of requests,
+    /// and one withdrawal for each request that left before or that the worker has named as an earlier one.
     parked: VecDeque<Outgoing>,
     left_late: LeftLate,
     /// Something was sent since the last complete flush.
@@ -422,8 +426,14 @@ fn on_aside(
 
 /// Takes in what a worker still holds of its last link.
 fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), DisconnectReason> {
-    if holding.iter().nth(usize::from(u16::MAX)).is_some() {
-        return Err(DisconnectReason::protocol("said that it holds more than any window"));
+    let window_max = sink.scheduler.config().window_max;
+    let most = WINDOWS_NAMED_MAX.saturating_mul(window_max as usize).min(usize::from(u16::MAX));
+    if holding.iter().nth(most).is_some() {
+        return Err(DisconnectReason::protocol(format!(
+            "said that it holds more than {most} attempts, which is {WINDOWS_NAMED_MAX} times the pool's \
+             window_max of {window_max}: no worker comes to that by itself, so look into that one, or raise \
+             window_max"
+        )));
     }
     for (task, attempt) in holding.iter() {
         if sink.kept(task, attempt) == Err(EventError::Foreign) {
