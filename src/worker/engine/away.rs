@@ -125,6 +125,7 @@ where
         let mut cx = Context::from_waker(entry.waker());
         let resumed = link.resume(&mut cx, index, kept, &mut self.clock, &mut self.runner);
         self.unflushed.push(index);
+        self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
         if let Err(end) = resumed {
             self.on_end(index, end);
         }

@@ -194,7 +194,7 @@ where
         clock: &mut dyn Now,
         runner: &mut Runner<H>,
     ) -> Result<(), DisconnectReason> {
-        let (held, answers) = self.state.adopt(place, kept, runner);
+        let (held, answers) = self.state.adopt(place, kept, clock.now(), runner);
         self.tell_held(cx, &held)?;
         for ReadyAnswer { slot, verdict, body } in answers {
             self.answer(cx, clock, slot, verdict, &body, &mut runner.memory)?;

@@ -8,7 +8,7 @@ use chargehand_core::copy::copied;
 
 use chargehand_core::message::HELD_BYTES_MAX;
 use chargehand_core::session::{RunId, Session};
-use chargehand_core::{TaskId, Verdict};
+use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::ProtocolState;
 use super::requests::RequestState;
@@ -176,6 +176,7 @@ impl ProtocolState {
         &mut self,
         place: u32,
         mut kept: Kept,
+        now: Instant,
         runner: &mut Runner<H>,
     ) -> (Vec<(TaskId, u16)>, Vec<ReadyAnswer>) {
         let most = self.answer_bytes_max / HELD_BYTES_MAX;
@@ -191,7 +192,7 @@ impl ProtocolState {
             };
             match (slot, work) {
                 (Some(slot), KeptWork::Running(run, bytes)) => {
-                    runner.take_over(run, Owner { place, slot });
+                    runner.take_over(run, Owner { place, slot }, now);
                     runner.memory.give(&mut kept.held, bytes);
                     runner.memory.take(&mut self.held, bytes);
                     if self.jobs.len() <= slot.index() {
