@@ -195,11 +195,16 @@ where
         runner: &mut Runner<H>,
     ) -> Result<(), DisconnectReason> {
         let (held, answers) = self.state.adopt(place, kept, clock.now(), runner);
-        self.tell_held(cx, &held)?;
+        let memory = &mut runner.memory;
+        let mut told = self.tell_held(cx, &held);
         for ReadyAnswer { slot, verdict, body } in answers {
-            self.answer(cx, clock, slot, verdict, &body, &mut runner.memory)?;
+            // What cannot be said any more is for the link after this one.
+            match told {
+                Ok(()) => told = self.answer(cx, clock, slot, verdict, &body, memory),
+                Err(_) => self.state.put_back(slot, verdict, body, clock, memory),
+            }
         }
-        Ok(())
+        told
     }
 
     /// Forgets all jobs and stops what runs.

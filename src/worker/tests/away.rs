@@ -1,10 +1,12 @@
-//! What a worker keeps for managers whose link broke, and whose goes where there is too much.
+//! What a worker keeps for managers whose link broke: whose goes where there is too much, and how it is said.
 
 use core::future::pending;
 use core::sync::atomic::Ordering;
+use core::task::Poll;
 
 use chargehand_core::message::{Aside, ExtensionsWriter, GRACE_EXTENSION};
 
+use super::meddled::{Meddle, MeddledListener};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,6 +88,66 @@ fn a_manager_that_leaves_much_behind_ends_nothing_that_runs_for_another() {
             // The latest of its own are there.
             assert_eq!(come(&greedy, 8, 19).await.1, [2]);
             assert!(come(&greedy, 8, 1).await.1.is_empty());
+        });
+    }
+}
+
+/// Breaks when it is to take the last of so many messages.
+struct Breaks(usize);
+
+impl Meddle for Breaks {
+    fn poll_take(&mut self, _: usize) -> Poll<Result<(), MemoryError>> {
+        self.0 -= 1;
+        Poll::Ready(if self.0 == 0 { Err(MemoryError::Closed) } else { Ok(()) })
+    }
+}
+
+#[test]
+fn answers_outlive_a_link_that_breaks_while_they_are_said_again() {
+    // With its list, or with any of the answers.
+    for last in 2..=6 {
+        let (connector, inner) = pair(64);
+        let mut lasts = alloc::vec![usize::MAX, last, usize::MAX].into_iter();
+        let listener = MeddledListener::new(inner, move || Breaks(lasts.next().unwrap()));
+        let timer = ManualTimer::new();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (own, count) = (timer.clone(), Arc::clone(&begun));
+        let worker = Worker::new(timer.clone(), move |seconds: u8| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let sleep = own.sleep(SECOND * seconds.into());
+            async move {
+                sleep.await;
+                Ok::<_, String>(seconds)
+            }
+        });
+        let worker = worker.concurrency(WINDOW).grace(60 * SECOND);
+        beside(worker.serve(listener), async {
+            let (mut first, _) = come(&connector, 7, 0).await;
+            first.request(9, &[0]).await;
+            // For all that the worker knows it may not have arrived.
+            assert_eq!(first.answer().await.0, 9);
+            for number in 1..=3 {
+                first.request(number, &[5]).await;
+            }
+            settle().await;
+            drop(first);
+            settle().await;
+            timer.advance(6 * SECOND);
+            settle().await;
+            drop(come(&connector, 7, 0).await);
+            settle().await;
+            let (mut third, mut held) = come(&connector, 7, 0).await;
+            held.retain(|&number| number != 9);
+            held.sort_unstable();
+            assert_eq!(held, [1, 2, 3], "it broke at message {last}");
+            let mut answers = Vec::new();
+            while let Some(answer) = smol::future::poll_once(third.answer()).await {
+                answers.push(answer.0);
+            }
+            answers.retain(|&number| number != 9);
+            answers.sort_unstable();
+            assert_eq!(answers, [1, 2, 3]);
+            assert_eq!(begun.load(Ordering::SeqCst), 4);
         });
     }
 }
