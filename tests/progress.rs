@@ -11,7 +11,7 @@ use std::time::Duration;
 use chargehand::core::TaskId;
 use chargehand::core::message::{Aside, Message, PROGRESS_BYTES_MAX, Progress};
 use chargehand::memory::pair;
-use chargehand::testing::{ManualTimer, World};
+use chargehand::testing::{ManualTimer, WorkerHandle, World};
 use chargehand::{Context, Pool, PoolEvent, TaskError, TaskKey, TaskOptions, TaskProgress, Worker};
 use futures_util::future::join;
 
@@ -372,4 +372,44 @@ async fn a_handler_that_blocks_says_how_far_it_is_and_has_its_time_once_more() {
     drop((pool, long));
     driver.await.expect("no panic");
     serving.abort();
+}
+
+/// Says once how far it is, so many seconds after it began, and is done after a hundred.
+fn says_once(world: &World, after: u64) -> WorkerHandle {
+    let timer = world.timer();
+    world.host("one", move || {
+        let own = timer.clone();
+        let handler = move |cx: Context, height: u64| {
+            let timer = own.clone();
+            async move {
+                timer.sleep(Duration::from_secs(after)).await;
+                cx.progress(1, 2);
+                timer.sleep(Duration::from_secs(100 - after)).await;
+                Ok::<_, String>(height)
+            }
+        };
+        Worker::new(timer.clone(), handler).grace(60 * SECOND)
+    })
+}
+
+#[test]
+fn what_is_said_while_a_link_is_away_or_breaks_gives_an_attempt_its_time_over_the_next_one() {
+    // The network goes at 45 s, the link somewhat later or at once.
+    for breaks_at in [45, 53] {
+        let world = World::new(5);
+        let worker = says_once(&world, 50);
+        let pool = world.pool(|builder| {
+            builder.configure(|config| {
+                (config.grace, config.attempt_timeout) = (60 * SECOND, 60 * SECOND);
+            })
+        });
+        world.at(45 * SECOND, worker.loses_network());
+        world.at(Duration::from_secs(breaks_at), worker.loses_link());
+        world.at(55 * SECOND, worker.regains_network());
+        let long = pool.with(TaskOptions::new().attempt_max(600 * SECOND));
+        assert_eq!(world.run(async { long.call::<u64, u64>(&7).await }), Ok(7));
+        let stats = world.run(pool.stats()).unwrap();
+        assert_eq!((stats.tasks.sent, stats.tasks.timed_out), (1, 0), "{breaks_at}: {stats:?}");
+        assert!(world.elapsed() < 102 * SECOND, "{:?}", world.elapsed());
+    }
 }

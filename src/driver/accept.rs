@@ -34,6 +34,11 @@ use crate::options::WorkerOptions;
 /// How long the older of two links of one name may be silent, after a ping, before it gives way; less
 /// where `heartbeat_timeout` is.
 const RIVAL_SILENCE: Duration = Duration::from_secs(2);
+/// How often a link is pinged for newcomers of its worker's name in one heartbeat interval: a quarter of what a
+/// worker takes in pings before they are a flood, for anybody may come by that name as often as they like.
+const RIVAL_PINGS_MAX: u32 = 64;
+/// The shortest interval in which a worker counts them.
+const RIVAL_PINGS_SPAN_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Joining<K: Kind> {
     listeners: Vec<OpenListener<K>>,
@@ -338,13 +343,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Keeps a newcomer waiting while the older link of its name is asked for a sign of life.
     fn hold(&mut self, index: u32, rival: Link) {
-        let signs = self.signs_of(rival).unwrap_or(0);
+        let signs = self.ask(rival);
         let due = self.now.saturating_add(self.joining.patience);
         let newcomer = self.joining.newcomers.get_mut(index).expect("it greeted just now");
         newcomer.held = Some(Hold { due, rival, signs, is_through: false });
         newcomer.entry.wake();
         self.joining.rivals.push_back((due, index));
-        self.send(rival, Outgoing::Ping);
+    }
+
+    /// Asks a link for a sign of life, or has it be that it was asked for another newcomer a moment ago. Returns
+    /// how much it had said when it was: whatever it has said since shows that it lives.
+    fn ask(&mut self, rival: Link) -> u64 {
+        let interval = self.scheduler.config().heartbeat_interval.max(RIVAL_PINGS_SPAN_MIN);
+        let LinkState::Up(_, conn) = &mut self.peers.get_mut(rival.worker()).link else { return 0 };
+        let (signs, is_new) = conn.ask(self.now, interval / RIVAL_PINGS_MAX);
+        if is_new {
+            self.send(rival, Outgoing::Ping);
+        }
+        signs
     }
 
     /// Returns how much a link has said so far, if it is still up.

@@ -270,7 +270,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn send_unwanted(&mut self, slot: u32) {
         let Some(Peer { link: LinkState::Up(link, _), .. }) = self.peers.at(slot) else { return };
         let link = *link;
-        for (task, attempt) in mem::take(&mut self.unwanted) {
+        let mut unwanted = mem::take(&mut self.unwanted);
+        // It may have named one twice, and is told once.
+        unwanted.sort_unstable();
+        unwanted.dedup();
+        for (task, attempt) in unwanted {
             // Sending may find that the link is over.
             if self.peers.get_mut(link.worker()).is_up_on(link) {
                 self.send(link, Outgoing::Cancel { task, attempt });

@@ -294,6 +294,14 @@ impl Guard {
         said.is_news.swap(false, Ordering::AcqRel).then(|| said.parts.with(|parts| *parts))
     }
 
+    /// Has it be news once more how far the handler is, if it ever said so.
+    pub(crate) fn renew_said(&self) {
+        let said = self.0.as_ref().map(|shared| &shared.said);
+        if let Some(said) = said.filter(|said| said.parts.with(|parts| *parts) != (0, 0)) {
+            said.is_news.store(true, Ordering::Release);
+        }
+    }
+
     /// The handler has ended by itself.
     pub(crate) fn defuse(&mut self) {
         self.0 = None;

@@ -194,10 +194,14 @@ impl<H: Handler> Runner<H> {
         Some(owner.slot)
     }
 
-    /// Gives a run to another owner.
-    pub(super) fn take_over(&mut self, index: u32, owner: Owner) {
-        if let Some(run) = self.runs.owner_mut(index) {
-            run.owner = owner;
+    /// Gives a run to another owner, who is to hear how far it is: what was said meanwhile, or last on a link that
+    /// was about to break, has not come to the manager, and may be what gives the attempt its time.
+    pub(super) fn take_over(&mut self, index: u32, owner: Owner, now: Instant) {
+        let Some(run) = self.runs.owner_mut(index) else { return };
+        run.owner = owner;
+        run.guard.renew_said();
+        if run.guard.has_news() {
+            self.reports.list(index, now);
         }
     }
 

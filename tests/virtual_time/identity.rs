@@ -205,6 +205,58 @@ fn two_processes_of_one_identity_and_name_are_rivals_as_ever() {
 }
 
 #[test]
+fn a_crowd_that_comes_by_a_workers_name_neither_floods_it_with_pings_nor_takes_the_name() {
+    // A worker takes 256 in an interval, of a second at least, and two for each place in its window.
+    for (interval, most) in [(secs(10), 70), (secs(300), 70), (millis(50), 900)] {
+        let (connector, listener) = pair(64);
+        let world = World::new(
+            |builder| builder.accept(listener),
+            |config| {
+                config.heartbeat_interval = interval;
+                config.heartbeat_timeout = interval;
+            },
+        );
+        let mut honest = join(&world, &connector, "w1", 1);
+        world.take_log();
+        let mut pings = 0;
+        for token in 2..1002 {
+            drop(comes(&world, &connector, "w1", token));
+            while let Some(is_ping) = honest.hear(|message| matches!(message, Message::Ping)) {
+                assert!(is_ping);
+                pings += 1;
+                honest.say(&Message::Pong, &[]);
+            }
+            world.advance(millis(10));
+        }
+        assert!((1..=most).contains(&pings), "{pings} pings in ten seconds, {interval:?}");
+        // One that stays is told so, also where the answer came before it did.
+        let mut late = comes(&world, &connector, "w1", 2000);
+        while honest.hear(|_| ()).is_some() {
+            honest.say(&Message::Pong, &[]);
+        }
+        assert_eq!(told(&mut late), Told::Nothing, "it is held");
+        world.advance(interval.min(secs(2)));
+        assert_eq!(late.goodbye().0, Code::NameTaken);
+        assert!(worker(&world, "w1").is_some_and(|worker| worker.stats.links == 1));
+    }
+}
+
+#[test]
+fn a_worker_that_is_gone_loses_its_name_however_many_come_by_it() {
+    let (world, connector) = world_with(|builder| builder);
+    let silent = join(&world, &connector, "w1", 1);
+    let mut first = comes(&world, &connector, "w1", 2);
+    assert_eq!(told(&mut first), Told::Nothing, "it is held");
+    for token in 3..13 {
+        world.advance(millis(100));
+        drop(comes(&world, &connector, "w1", token));
+    }
+    world.advance(secs(1));
+    assert_eq!(first.hear(|message| message.kind()), Some("Welcome"));
+    drop(silent);
+}
+
+#[test]
 fn one_identity_has_no_more_links_than_its_share() {
     let (world, connector) = world_with(|builder| builder.links_per_identity(3));
     let w1 = connector.clone().proven("w1");

@@ -31,12 +31,16 @@ mod tally;
 /// A worker may send one unasked Pong for each of these many bytes sent to it, to say that they arrive.
 const PART_BYTES: u64 = 64;
 
+/// How many windows of attempts a worker may name as those that it has of earlier links: one that it runs, one of
+/// answers that may not have arrived, and as many again for what was withdrawn while it was away.
+const WINDOWS_NAMED_MAX: usize = 4;
+
 /// An established link.
 #[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Conn<K: Kind> {
     pub(crate) wire: Box<K::Wire>,
-    /// What the wire had no room for, in order. Holds at most a window of requests, and one
-    /// withdrawal for each request that left before.
+    /// What the wire had no room for: a ping, withdrawals, requests, each in order. Holds at most a window of requests,
+    /// and one withdrawal for each request that left before or that the worker has named as an earlier one.
     parked: VecDeque<Outgoing>,
     left_late: LeftLate,
     /// Something was sent since the last complete flush.
@@ -45,6 +49,8 @@ pub(crate) struct Conn<K: Kind> {
     is_over: bool,
     tally: Tally,
     pub(crate) life: Life,
+    /// When it was pinged last for a newcomer of its worker's name, and how much it had said by then.
+    asked: Option<(Instant, u64)>,
     /// The last flush left something in the wire.
     is_backed_up: bool,
     /// The longest body of a request that both the wire and the worker take.
@@ -122,6 +128,7 @@ impl<K: Kind> Conn<K> {
             is_over: false,
             tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
+            asked: None,
             is_backed_up: false,
             wire,
         }
@@ -131,6 +138,18 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn signs(&self) -> u64 {
         let Tally { answers, pongs, .. } = self.tally;
         self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
+    }
+
+    /// Notes that the worker is to be pinged for a newcomer of its name, unless it was less than `interval` ago. Returns
+    /// the signs when it was last, and whether that is now.
+    pub(crate) fn ask(&mut self, now: Instant, interval: Duration) -> (u64, bool) {
+        let lately = |&(at, _): &(Instant, u64)| now.saturating_since(at) < interval;
+        if let Some((_, signs)) = self.asked.filter(lately) {
+            return (signs, false);
+        }
+        let signs = self.signs();
+        self.asked = Some((now, signs));
+        (signs, true)
     }
 
     /// Reads messages into the scheduler, as far as the quota goes.
@@ -407,8 +426,14 @@ fn on_aside(
 
 /// Takes in what a worker still holds of its last link.
 fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), DisconnectReason> {
-    if holding.iter().nth(usize::from(u16::MAX)).is_some() {
-        return Err(DisconnectReason::protocol("said that it holds more than any window"));
+    let window_max = sink.scheduler.config().window_max;
+    let most = WINDOWS_NAMED_MAX.saturating_mul(window_max as usize).min(usize::from(u16::MAX));
+    if holding.iter().nth(most).is_some() {
+        return Err(DisconnectReason::protocol(format!(
+            "said that it holds more than {most} attempts, which is {WINDOWS_NAMED_MAX} times the pool's \
+             window_max of {window_max}: no worker comes to that by itself, so look into that one, or raise \
+             window_max"
+        )));
     }
     for (task, attempt) in holding.iter() {
         if sink.kept(task, attempt) == Err(EventError::Foreign) {

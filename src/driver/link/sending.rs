@@ -95,7 +95,7 @@ impl<K: Kind> Conn<K> {
     fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
         #[cfg(feature = "tracing")]
         self.traces.remove(&task.slot());
-        let index = self.parked.iter().position(|parked| parked.asks((task, attempt)));
+        let index = place_of(&self.parked, task, attempt);
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
@@ -330,13 +330,22 @@ fn park(parked: &mut VecDeque<Outgoing>, message: Outgoing) {
         // Several waiting pings say no more than one.
         Outgoing::Ping if parked.front() == Some(&message) => {}
         Outgoing::Ping => parked.push_front(message),
-        Outgoing::Cancel { .. } => {
-            let is_request = |parked: &Outgoing| matches!(parked, Outgoing::Request { .. });
-            let at = parked.iter().position(is_request).unwrap_or(parked.len());
-            parked.insert(at, message);
-        }
+        Outgoing::Cancel { .. } => parked.insert(first_request(parked), message),
         Outgoing::Request { .. } => parked.push_back(message),
     }
+}
+
+/// Returns where the requests begin among what waits, without a look at each of the others: a worker that is
+/// back may have many withdrawals waiting for it, and reads none of them if it likes.
+fn first_request(parked: &VecDeque<Outgoing>) -> usize {
+    parked.partition_point(|parked| !matches!(parked, Outgoing::Request { .. }))
+}
+
+/// Returns where the request of an attempt waits, if it does.
+fn place_of(parked: &VecDeque<Outgoing>, task: TaskId, attempt: u16) -> Option<usize> {
+    let first = first_request(parked);
+    let index = parked.range(first..).position(|parked| parked.asks((task, attempt)));
+    index.map(|index| first + index)
 }
 
 /// Refuses an answer to a request that has not left: it must not end the task before that.
@@ -345,7 +354,7 @@ pub(super) fn check_sent(
     task: TaskId,
     attempt: u16,
 ) -> Result<(), DisconnectReason> {
-    if !parked.iter().any(|parked| parked.asks((task, attempt))) {
+    if place_of(parked, task, attempt).is_none() {
         return Ok(());
     }
     Err(DisconnectReason::protocol("answered a request that was not sent yet"))

@@ -1,7 +1,9 @@
 //! What goes on for managers whose link broke, until they are back or the grace is over.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::task::Context;
 
 use chargehand_core::io::Timer;
@@ -9,6 +11,7 @@ use chargehand_core::{Instant, Verdict};
 
 use super::{Engine, LinkSlot, SlotState, index_u32};
 use crate::handler::Handler;
+use crate::link::party::Party;
 use crate::link::reason::{BoxError, DisconnectReason};
 use crate::worker::clock::Now;
 use crate::worker::runner::{Owner, Runner};
@@ -25,8 +28,8 @@ pub(super) type Absentees = Vec<Option<Absent>>;
 #[derive(Debug)]
 pub(super) struct Absent {
     claim: Claim,
-    /// Whom the transport had proven the manager to be.
-    identity: Option<Box<str>>,
+    /// Whom it counts for: the identity that the transport had proven of the manager, or its host.
+    party: Party,
     until: Instant,
     kept: Kept,
 }
@@ -72,22 +75,33 @@ where
         if kept.is_empty() {
             return;
         }
-        let (identity, until) =
-            (link.identity().map(Box::from), self.clock.now().saturating_add(span));
-        self.absentees[free] = Some(Absent { claim, identity, until, kept });
+        let party = Party::new(link.identity(), place.host.as_deref());
+        let until = self.clock.now().saturating_add(span);
+        self.absentees[free] = Some(Absent { claim, party, until, kept });
         self.be_back_at(until);
         self.bound_absentees(free);
     }
 
-    /// Keeps no more than there may be links: those go whose grace is over first.
+    /// Keeps no more than there may be links: one of the party that has most goes, and there of the process that
+    /// has most, so that nobody who comes under many names ends what runs for others. Of equal ones it is the one whose
+    /// grace is over first.
     fn bound_absentees(&mut self, newest: usize) {
-        let count = self.absentees.iter().flatten().count();
-        if count > self.settings.links_max {
-            let others = self.absentees.iter().enumerate().filter(|(at, _)| *at != newest);
-            let ends = others.filter_map(|(at, absent)| Some((absent.as_ref()?.until, at)));
-            if let Some((_, first)) = ends.min() {
-                self.end_absence(first);
-            }
+        let all = || self.absentees.iter().flatten();
+        if all().count() <= self.settings.links_max {
+            return;
+        }
+        let mut counts = BTreeMap::<_, usize>::new();
+        for Absent { party, claim, .. } in all() {
+            *counts.entry((party, None)).or_default() += 1;
+            *counts.entry((party, Some(claim.token))).or_default() += 1;
+        }
+        let weight = |Absent { party, claim, until, .. }: &Absent| {
+            (counts[&(party, None)], counts[&(party, Some(claim.token))], Reverse(*until))
+        };
+        let others = self.absentees.iter().enumerate().filter(|(at, _)| *at != newest);
+        let others = others.filter_map(|(at, absent)| Some((weight(absent.as_ref()?), at)));
+        if let Some((_, most)) = others.max() {
+            self.end_absence(most);
         }
     }
 
@@ -100,7 +114,9 @@ where
         let identity: Option<Box<str>> = link.identity().map(Box::from);
         self.end_older(index, claim, identity.as_deref());
         let is_its = |absent: &Option<Absent>| {
-            absent.as_ref().is_some_and(|it| it.claim == claim && it.identity == identity)
+            absent.as_ref().is_some_and(|it| {
+                it.claim == claim && it.party.identity().as_deref() == identity.as_deref()
+            })
         };
         let absent = self.absentees.iter_mut().find(|absent| is_its(absent)).and_then(Option::take);
         let kept = absent.map_or_else(Kept::default, |absent| absent.kept);
@@ -109,6 +125,7 @@ where
         let mut cx = Context::from_waker(entry.waker());
         let resumed = link.resume(&mut cx, index, kept, &mut self.clock, &mut self.runner);
         self.unflushed.push(index);
+        self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
         if let Err(end) = resumed {
             self.on_end(index, end);
         }
@@ -120,7 +137,8 @@ where
         let SlotState::Link(link) = &self.places[index as usize].state else { return };
         let Some(identity) = link.identity() else { return };
         let is_former = |absent: &Absent| {
-            absent.identity.as_deref() == Some(identity) && absent.claim.token != link.token()
+            absent.party.identity().as_deref() == Some(identity)
+                && absent.claim.token != link.token()
         };
         let all = self.absentees.iter().enumerate();
         let former = all.filter(|(_, absent)| absent.as_ref().is_some_and(is_former));

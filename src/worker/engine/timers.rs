@@ -65,7 +65,7 @@ where
         while let Some(run) = self.runner.reports.take_due(now) {
             let Some((owner, said)) = self.runner.take_said(run) else { continue };
             if is_away(owner) {
-                continue;
+                continue; // It is said over the next link: see `Runner::take_over`.
             }
             let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
             let SlotState::Link(link) = state else { continue };

@@ -194,12 +194,17 @@ where
         clock: &mut dyn Now,
         runner: &mut Runner<H>,
     ) -> Result<(), DisconnectReason> {
-        let (held, answers) = self.state.adopt(place, kept, runner);
-        self.tell_held(cx, &held)?;
+        let (held, answers) = self.state.adopt(place, kept, clock.now(), runner);
+        let memory = &mut runner.memory;
+        let mut told = self.tell_held(cx, &held);
         for ReadyAnswer { slot, verdict, body } in answers {
-            self.answer(cx, clock, slot, verdict, &body, &mut runner.memory)?;
+            // What cannot be said any more is for the link after this one.
+            match told {
+                Ok(()) => told = self.answer(cx, clock, slot, verdict, &body, memory),
+                Err(_) => self.state.put_back(slot, verdict, body, clock, memory),
+            }
         }
-        Ok(())
+        told
     }
 
     /// Forgets all jobs and stops what runs.

@@ -8,11 +8,12 @@ use chargehand_core::copy::copied;
 
 use chargehand_core::message::HELD_BYTES_MAX;
 use chargehand_core::session::{RunId, Session};
-use chargehand_core::{TaskId, Verdict};
+use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::ProtocolState;
 use super::requests::RequestState;
 use crate::handler::Handler;
+use crate::worker::clock::Now;
 use crate::worker::memory::Memory;
 use crate::worker::runner::{Owner, Runner};
 
@@ -139,6 +140,20 @@ impl ProtocolState {
         self.sent.bound(count_max, bytes_max, memory);
     }
 
+    /// Keeps an answer of an earlier link that could not be said on this one either.
+    pub(in crate::worker) fn put_back(
+        &mut self,
+        slot: RunId,
+        verdict: Verdict,
+        body: Vec<u8>,
+        clock: &mut dyn Now,
+        memory: &mut Memory,
+    ) {
+        let Some((task, attempt)) = self.on_answered(slot, clock, memory) else { return };
+        memory.take(&mut self.sent.held, body.len());
+        self.sent.answers.push_back(SentAnswer { task, attempt, verdict, body });
+    }
+
     /// Forgets all of these.
     pub(super) fn forget_sent(&mut self, memory: &mut Memory) {
         self.sent.bound(0, 0, memory);
@@ -150,7 +165,13 @@ impl ProtocolState {
         place: u32,
         runner: &mut Runner<H>,
     ) -> Kept {
-        let mut kept = Kept::default();
+        let mut kept = Kept { held: mem::take(&mut self.sent.held), ..Kept::default() };
+        // First, as they were said first: what is said again is kept by the same rule, which keeps the latest.
+        for sent in mem::take(&mut self.sent.answers) {
+            let SentAnswer { task, attempt, verdict, body } = sent;
+            let work = KeptWork::Answered(verdict, body);
+            kept.jobs.push(KeptJob { slot: None, task, attempt, work });
+        }
         for job in &mut self.jobs {
             let RequestState::Running(run, bytes) = *job else { continue };
             let Some(slot) = runner.give_away(run, place) else { continue };
@@ -161,12 +182,6 @@ impl ProtocolState {
             let (slot, work) = (Some(slot), KeptWork::Running(run, bytes));
             kept.jobs.push(KeptJob { slot, task, attempt, work });
         }
-        for sent in mem::take(&mut self.sent.answers) {
-            let SentAnswer { task, attempt, verdict, body } = sent;
-            let work = KeptWork::Answered(verdict, body);
-            kept.jobs.push(KeptJob { slot: None, task, attempt, work });
-        }
-        kept.held += mem::take(&mut self.sent.held);
         kept
     }
 
@@ -176,6 +191,7 @@ impl ProtocolState {
         &mut self,
         place: u32,
         mut kept: Kept,
+        now: Instant,
         runner: &mut Runner<H>,
     ) -> (Vec<(TaskId, u16)>, Vec<ReadyAnswer>) {
         let most = self.answer_bytes_max / HELD_BYTES_MAX;
@@ -183,15 +199,13 @@ impl ProtocolState {
         let window = u16::try_from(self.session.window()).unwrap_or(u16::MAX);
         self.session = Session::with_window(window.saturating_add(count));
         let (mut held, mut answers) = (Vec::new(), Vec::new());
-        for KeptJob { task, attempt, work, .. } in mem::take(&mut kept.jobs) {
-            let slot = if held.len() < count.into() {
-                self.session.request(task, attempt).ok()
-            } else {
-                None
-            };
+        let jobs = mem::take(&mut kept.jobs);
+        let skipped = jobs.len() - usize::from(count);
+        for (at, KeptJob { task, attempt, work, .. }) in jobs.into_iter().enumerate() {
+            let slot = if at >= skipped { self.session.request(task, attempt).ok() } else { None };
             match (slot, work) {
                 (Some(slot), KeptWork::Running(run, bytes)) => {
-                    runner.take_over(run, Owner { place, slot });
+                    runner.take_over(run, Owner { place, slot }, now);
                     runner.memory.give(&mut kept.held, bytes);
                     runner.memory.take(&mut self.held, bytes);
                     if self.jobs.len() <= slot.index() {

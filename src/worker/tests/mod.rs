@@ -24,6 +24,7 @@ use crate::link::memory::{
 };
 use crate::testing::ManualTimer;
 
+mod away;
 mod bounds;
 mod doors;
 mod flushing;
@@ -108,6 +109,12 @@ impl Manager {
         poll_fn(|cx| self.wire.poll_recv(cx).map_ok(|frame| frame.map(<[u8]>::to_vec)))
             .await
             .expect("a wire in memory does not break")
+    }
+
+    /// Returns the next frame, once there is one or the link is over.
+    async fn recv_if_any(&mut self) -> Option<Vec<u8>> {
+        let frame = poll_fn(|cx| self.wire.poll_recv(cx).map_ok(|frame| frame.map(<[u8]>::to_vec)));
+        frame.await.ok().flatten()
     }
 
     /// Returns the task, verdict and text of the next frame, which must be an answer.
