@@ -341,6 +341,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    /// Returns the link that has a newcomer's name by now, where that is another than the one it was held for:
+    /// that one may have been back, or may live, and was not asked.
+    fn other_rival(&mut self, index: u32, former: Link, greeted: &Greeted) -> Option<Link> {
+        let party = self.joining.newcomers.get_mut(index)?.party.clone();
+        let worker = self.peers.named(&greeted.name)?;
+        self.rival_of(worker, greeted.token, &party).filter(|link| *link != former)
+    }
+
     /// Keeps a newcomer waiting while the older link of its name is asked for a sign of life.
     fn hold(&mut self, index: u32, rival: Link) {
         let signs = self.ask(rival);
@@ -489,6 +497,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let signs = rival.and_then(|rival| self.signs_of(rival));
             if signs.is_some_and(|signs| signs != hold.signs) {
                 self.turn_away(index, DisconnectReason::NameTaken { name: greeted.name });
+            } else if let Some(other) = self.other_rival(index, hold.rival, &greeted) {
+                self.hold(index, other);
             } else {
                 self.settle_in(index, &greeted);
             }

@@ -109,6 +109,40 @@ pub(crate) async fn a_worker_that_died_unnoticed_is_back_under_its_name_in_3_s<P
     rig.stop().await;
 }
 
+pub(crate) async fn whoever_is_held_for_a_link_that_is_gone_is_held_for_the_next_one<P: Socket>() {
+    let (door, at) = any_port();
+    let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
+    let moved = script(move || {
+        let mut older = Raw::client::<P>(at);
+        older.greet_as_worker("moves", 1);
+        let mut stranger = Raw::client::<P>(at);
+        stranger.say(&Message::hello(Role::Worker, 1, 2, "moves"));
+        assert!(matches!(stranger.receive_message(), Some(Message::Hello(_))));
+        // It is asked for the stranger's sake, who is held by now.
+        assert!(matches!(older.receive_message(), Some(Message::Ping)));
+        drop(older);
+        let mut newer = Raw::client::<P>(at);
+        newer.greet_as_worker("moves", 1);
+        (newer, stranger)
+    });
+    let (mut newer, mut stranger) = moved.end().await;
+    let lives = script(move || {
+        loop {
+            let kind = newer.receive_message().map(|message| message.kind());
+            if kind != Some("Ping") {
+                return kind;
+            }
+            newer.say(&Message::Pong);
+        }
+    });
+    let goodbye = script(move || stranger.goodbye().map(|(code, _)| code)).end().await;
+    assert_eq!(goodbye, Some(Code::NameTaken));
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains("alive"), "{why}");
+    rig.stop().await;
+    lives.end().await;
+}
+
 pub(crate) async fn whoever_is_held_for_its_name_may_give_up_or_break_the_rules<P: Socket>() {
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
@@ -156,6 +190,7 @@ cases! {
             of_two_live_workers_of_one_name_the_older_stays
             of_one_token_the_newest_link_wins_at_once
             a_worker_that_died_unnoticed_is_back_under_its_name_in_3_s
+            whoever_is_held_for_a_link_that_is_gone_is_held_for_the_next_one
             whoever_is_held_for_its_name_may_give_up_or_break_the_rules;
     }
 }

@@ -461,3 +461,19 @@ async fn a_connection_that_is_cut_on_its_way_costs_a_task_nothing() {
     serving.abort();
     relay.abort();
 }
+
+#[test]
+fn a_worker_with_many_kept_answers_says_them_again_and_keeps_its_link() {
+    let (world, seen) = (World::new(11), Seen::default());
+    let worker = host(&world, "one", 5 * MINUTE, &seen);
+    let pool = world.pool(|builder| builder.in_flight(200).configure(patient));
+    for _ in 0..600 {
+        assert_eq!(world.run(pool.call::<u64, u64>(&0)), Ok(0));
+    }
+    let task = submit(&world, &pool, 30);
+    world.at(world.elapsed() + 10 * SECOND, worker.loses_link());
+    assert_eq!(world.run(task), Ok(30));
+    assert_eq!(seen.begun(), 601);
+    let stats = world.run(pool.stats()).unwrap();
+    assert_eq!((stats.tasks.sent, stats.tasks.lost), (601, 0));
+}

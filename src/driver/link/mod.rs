@@ -407,7 +407,8 @@ fn on_aside(
     match Aside::decode(frame)? {
         Aside::Holding(holding) => {
             tally.check_list()?;
-            on_holding(holding, sink)
+            tally.named = on_holding(holding, sink)?;
+            Ok(())
         }
         Aside::Took(took) => {
             tally.check_took()?;
@@ -424,8 +425,8 @@ fn on_aside(
     }
 }
 
-/// Takes in what a worker still holds of its last link.
-fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), DisconnectReason> {
+/// Takes in what a worker still holds of its last link. Returns how many attempts it has named.
+fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<u64, DisconnectReason> {
     let window_max = sink.scheduler.config().window_max;
     let most = WINDOWS_NAMED_MAX.saturating_mul(window_max as usize).min(usize::from(u16::MAX));
     if holding.iter().nth(most).is_some() {
@@ -435,7 +436,9 @@ fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), Dis
              window_max"
         )));
     }
+    let mut named = 0;
     for (task, attempt) in holding.iter() {
+        named += 1;
         if sink.kept(task, attempt) == Err(EventError::Foreign) {
             return Err(DisconnectReason::protocol(
                 "named what it never held on an earlier link: was another manager started with this one's seed?",
@@ -443,7 +446,7 @@ fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), Dis
         }
     }
     sink.listed();
-    Ok(())
+    Ok(named)
 }
 
 /// Returns a failure, cut before anything is made of it.

@@ -27,6 +27,8 @@ pub(super) struct Tally {
     drains: bool,
     /// The worker is still to say what it holds of its last link.
     awaits_list: bool,
+    /// How many attempts it said that it holds of that. Each has an answer, which may be stale by now.
+    pub(super) named: u64,
     progress: u64,
     /// How many times it said how long an attempt took.
     times: u64,
@@ -87,11 +89,11 @@ impl Tally {
 
     /// Judges an answer that the scheduler did not take.
     pub(super) fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
-        let Self { answers, requests, .. } = self;
+        let Self { answers, requests, named, .. } = self;
         let why = match error {
             EventError::Foreign => "answered a task that it never held".to_owned(),
-            EventError::Stale if *answers > 2 * requests + EXCESS_MAX => {
-                format!("sent {answers} answers to {requests} requests")
+            EventError::Stale if *answers > 2 * requests + named + EXCESS_MAX => {
+                format!("sent {answers} answers to {requests} requests, and had named {named}")
             }
             EventError::Stale => return Ok(()),
         };
