@@ -423,7 +423,8 @@ impl WorkerOptions {
 
     /// Limits how many tasks the worker is sent per unit of time, including retries and other repeated sends. While
     /// the limit is reached, tasks go to other workers. If the worker has a rate of its own
-    /// ([`Worker::rate`](crate::Worker::rate)), the lower one applies. Default: no limit.
+    /// ([`Worker::rate`](crate::Worker::rate)), the lower one applies, with the smaller of the two bursts. Default: no
+    /// limit.
     ///
     /// When its handler returns [`Throttled`](crate::Throttled), the rate is halved. It then grows back by 1/256 of
     /// the full rate with each task done.
