@@ -147,6 +147,11 @@ impl Rate {
         Instant::from_nanos(full.as_nanos().saturating_sub(ahead))
     }
 
+    /// Returns when the bucket is full again at the latest, if nothing more is sent.
+    pub(crate) const fn latest_full(self, now: Instant) -> Instant {
+        now.saturating_add_nanos(self.interval.saturating_mul(self.burst as u64))
+    }
+
     /// Returns when the bucket is full again once one is sent at `now`.
     pub(crate) fn take(self, full: Instant, now: Instant) -> Instant {
         full.max(now).saturating_add_nanos(self.interval)

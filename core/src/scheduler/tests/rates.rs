@@ -85,6 +85,23 @@ fn a_new_link_does_not_fill_the_bucket_again() {
 }
 
 #[test]
+fn a_worker_with_a_new_rate_owes_no_more_than_the_whole_burst_of_that_one() {
+    let mut pool = Pool::new();
+    let first = pool.rated(16, Rate::per(1, 60 * SECOND).burst(10));
+    for _ in 0..11 {
+        pool.submit();
+    }
+    assert_eq!(pool.sends().len(), 10);
+    let second = pool.accept_rated(first.worker(), 16, Rate::per_second(100).burst(3));
+    pool.nothing();
+    pool.wait(SECOND / 100);
+    assert_eq!(pool.sent().link, second);
+    pool.nothing();
+    pool.wait(SECOND / 100);
+    assert_eq!(pool.sent().link, second);
+}
+
+#[test]
 fn a_burst_of_centuries_is_cut_and_the_rate_holds() {
     for (span, burst, count) in [(Duration::MAX, 10, 1), (SECOND * (3 << 30), 4, 2)] {
         let rate = Rate::per(1, span).burst(burst);
