@@ -173,7 +173,8 @@ pub struct TaskOptions {
     /// How long one attempt may take in total if its handler reports progress
     /// ([`Context::progress`](crate::Context::progress)). Each report of more work done restarts the
     /// `attempt_timeout`, up to this limit. So a job of several hours needs no timeout of several hours, and a worker
-    /// that hangs is still found quickly. `None`, the default, means that progress gives no extra time.
+    /// that hangs is still found quickly. An `attempt_timeout` that is longer, the pool's included, is cut to it.
+    /// `None`, the default, means that progress gives no extra time, and so does zero.
     pub attempt_max: Option<Duration>,
     /// The key of the task. `None`, the default, means that it has none.
     pub key: Option<TaskKey>,
@@ -424,7 +425,8 @@ impl WorkerOptions {
 
     /// Limits how many tasks the worker is sent per unit of time, including retries and other repeated sends. While
     /// the limit is reached, tasks go to other workers. If the worker has a rate of its own
-    /// ([`Worker::rate`](crate::Worker::rate)), the lower one applies. Default: no limit.
+    /// ([`Worker::rate`](crate::Worker::rate)), the lower one applies, with the smaller of the two bursts. Default: no
+    /// limit.
     ///
     /// When its handler returns [`Throttled`](crate::Throttled), the rate is halved. It then grows back by 1/256 of
     /// the full rate with each task done.

@@ -268,3 +268,19 @@ fn a_window_of_0_is_refused_wherever_a_worker_is_added() {
     assert_eq!(world.run(pool.add(worker(&world, "a"), none.clone())), refused);
     assert_eq!(world.run(pool.add_in_process(echo, none)), refused);
 }
+
+#[test]
+fn a_grace_longer_than_workers_may_be_absent_is_refused_where_they_dial_in() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let builder = |absent_max| {
+        Pool::builder(ManualTimer::new()).configure(|config| {
+            (config.seed, config.grace, config.absent_max) = (1, HOUR, absent_max);
+        })
+    };
+    let text = builder(HOUR / 6).accept(pair(1).1).build().map(drop).unwrap_err().to_string();
+    for part in ["grace is 3600s", "absent_max, 600s", "raise absent_max", "lower the grace"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(builder(HOUR).accept(pair(1).1).build().is_ok());
+    assert!(builder(HOUR / 6).connect(pair(1).0).build().is_ok(), "what is dialled stays");
+}

@@ -149,6 +149,28 @@ fn what_a_worker_and_the_pool_say_of_it_counts_together() {
 }
 
 #[test]
+fn of_two_rates_the_lower_one_counts_and_of_two_bursts_the_smaller_one() {
+    let (world, book) = (World::new(1), Book::default());
+    let limit = Rate::per_second(25).burst(5);
+    let cases = [
+        (Rate::per_second(24).burst(u32::MAX), Rate::per_second(24).burst(5)),
+        (Rate::per_second(25).burst(1000), limit),
+        (Rate::per_second(50).burst(2), Rate::per_second(25).burst(2)),
+    ];
+    let pool = world.pool(|mut builder| {
+        for (said, _) in cases {
+            let one = worker(&world, &book, "one", None, Some(said));
+            builder.add(one, WorkerOptions::new().rate(limit));
+        }
+        builder
+    });
+    world.advance(SECOND);
+    let stats = world.run(pool.stats()).unwrap();
+    let rates: Vec<_> = stats.workers.iter().map(|worker| worker.stats.rate).collect();
+    assert_eq!(rates, cases.map(|(_, both)| Some(both)));
+}
+
+#[test]
 fn a_worker_in_this_process_serves_what_its_options_say() {
     let (world, book) = (World::new(1), Book::default());
     let pool = world.pool(|mut builder| {

@@ -68,7 +68,8 @@ pub struct Config {
     pub keys_max: u32,
     /// How long the pool waits for a worker whose link broke, before it sends the worker's attempts elsewhere. If the
     /// worker comes back in time, they continue. The worker may [shorten](crate::Offer::keeps) this. The deadlines of
-    /// the attempts keep running meanwhile. Default zero: the tasks are sent again at once.
+    /// the attempts keep running meanwhile. A worker that dials in is waited for no longer than `absent_max`, and
+    /// `chargehand`'s builder refuses a longer grace then. Default zero: the tasks are sent again at once.
     #[cfg(feature = "task-times")]
     pub grace: Duration,
     /// How long a worker that dials in may be absent before it is forgotten. Default 10 min; [`Duration::MAX`] to

@@ -60,7 +60,8 @@ pub struct TaskOptions {
     #[cfg(feature = "hedging")]
     pub hedge: Option<Hedge>,
     /// How long an attempt may take in all where it makes progress: each [`Event::Progress`](crate::Event::Progress) gives it its
-    /// time once more, and none beyond this. `None`, the default, for no more time by progress.
+    /// time once more, and none beyond this. `None`, the default, and zero for no more time by progress. A longer
+    /// `attempt_timeout` counts as this.
     #[cfg(feature = "task-times")]
     pub attempt_max: Option<Duration>,
 }

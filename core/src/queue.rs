@@ -66,10 +66,30 @@ pub(crate) const CLASSES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Written"))]
 pub struct Rate {
     /// Between two sends, in nanoseconds.
     interval: u64,
     burst: u32,
+}
+
+/// A whole burst takes no longer than so many nanoseconds to come again, 292 years. Where it could take longer, the
+/// time at which the bucket is full would be past the last one there is, and say nothing of what was sent.
+const WHOLE_BURST_MAX: u64 = u64::MAX / 2;
+
+/// A rate as it is read, which may be out of its limits.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+struct Written {
+    interval: u64,
+    burst: u32,
+}
+
+#[cfg(feature = "serde")]
+impl From<Written> for Rate {
+    fn from(written: Written) -> Self {
+        Self::per(1, Duration::from_nanos(written.interval)).burst(written.burst)
+    }
 }
 
 impl Rate {
@@ -79,17 +99,26 @@ impl Rate {
     }
 
     /// Makes the rate of so many sends in each `span`, evenly spread. 0 counts as 1. What is not a whole
-    /// number of nanoseconds is rounded so that it is never exceeded.
+    /// number of nanoseconds is rounded so that it is never exceeded. More than 292 years between two sends count as
+    /// that.
     pub const fn per(count: u32, span: Duration) -> Self {
         let count = if count == 0 { 1 } else { count as u64 };
         let interval = crate::time::nanos(span).div_ceil(count);
+        let interval = if interval > WHOLE_BURST_MAX { WHOLE_BURST_MAX } else { interval };
         Self { interval, burst: 1 }
     }
 
-    /// Sets how many may be sent at once after a time without any. 0 counts as 1, which is the default.
+    /// Sets how many may be sent at once after a time without any. 0 counts as 1, which is the default, and more than
+    /// the rate comes to in 292 years as so many.
     #[must_use]
     pub const fn burst(mut self, count: u32) -> Self {
-        self.burst = if count == 0 { 1 } else { count };
+        let count = if count == 0 { 1 } else { count };
+        #[expect(clippy::cast_possible_truncation, reason = "it is less than the count")]
+        let burst = match WHOLE_BURST_MAX.checked_div(self.interval) {
+            Some(most) if most < count as u64 => most as u32,
+            _ => count,
+        };
+        self.burst = burst;
         self
     }
 
@@ -116,6 +145,11 @@ impl Rate {
     pub(crate) const fn next(self, full: Instant) -> Instant {
         let ahead = self.interval.saturating_mul((self.burst - 1) as u64);
         Instant::from_nanos(full.as_nanos().saturating_sub(ahead))
+    }
+
+    /// Returns when the bucket is full again at the latest, if nothing more is sent.
+    pub(crate) const fn latest_full(self, now: Instant) -> Instant {
+        now.saturating_add_nanos(self.interval.saturating_mul(self.burst as u64))
     }
 
     /// Returns when the bucket is full again once one is sent at `now`.

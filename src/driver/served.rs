@@ -13,10 +13,13 @@ use crate::events::PoolEvent;
 use crate::link::erased::Kind;
 use crate::link::schema::Wanted;
 
-/// Returns what two say together: the slower rate, and the queues that both name.
+/// Returns the rate that two allow together: the lower one of both, with the smaller burst of both.
 fn both(one: &Wanted, other: &Wanted) -> Option<Rate> {
-    let slower =
-        |one: Rate, other: Rate| if one.interval() < other.interval() { other } else { one };
+    // By themselves, or a worker's own word that is hardly slower would undo the burst that the pool set.
+    let slower = |one: Rate, other: Rate| {
+        let interval = one.interval().max(other.interval());
+        Rate::per(1, interval).burst(one.burst_max().min(other.burst_max()))
+    };
     match (one.rate, other.rate) {
         (Some(one), Some(other)) => Some(slower(one, other)),
         (one, other) => one.or(other),

@@ -7,7 +7,7 @@ use core::fmt::{self, Display};
 
 use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::queue::QUEUES_MAX;
-use chargehand_core::{ConfigError, Hedge, QueueOptions};
+use chargehand_core::{Config, ConfigError, Hedge, QueueOptions};
 
 use crate::driver::Setup;
 use crate::error::NO_WINDOW;
@@ -97,7 +97,20 @@ pub(super) fn check<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
     }
     #[cfg(feature = "choice")]
     check_choice(setup)?;
+    check_grace(setup)?;
     check_exposure(setup)
+}
+
+/// Refuses a grace that ends early, since whoever dials in is forgotten before. Who is dialled never is.
+fn check_grace<T, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    let Config { grace, absent_max, .. } = setup.config;
+    if setup.listeners.is_empty() || grace <= absent_max {
+        return Ok(());
+    }
+    Err(BuildError(format!(
+        "the grace is {grace:?}, and a worker that dials in is forgotten after absent_max, {absent_max:?}: \
+             raise absent_max or lower the grace"
+    )))
 }
 
 /// Refuses what would do nothing, since workers are not judged by their answers.

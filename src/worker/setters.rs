@@ -204,7 +204,8 @@ impl<T, H> Worker<T, H> {
     /// Limits how many tasks per unit of time each manager sends to the worker, for example to what the endpoint
     /// behind it allows. Default: no limit. When a handler returns [`Throttled`](crate::Throttled), the rate is
     /// halved, and grows back with each task done. If the manager has a lower [`rate`](crate::WorkerOptions::rate)
-    /// for this worker, that applies. Managers of older versions and of the Go package do not know rates.
+    /// for this worker, that applies, and so does a smaller burst. Managers of older versions and of the Go package do
+    /// not know rates.
     #[must_use]
     pub fn rate(self, rate: Rate) -> Self {
         self.set(|settings| settings.wanted.rate = Some(rate))

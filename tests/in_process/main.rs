@@ -38,6 +38,15 @@ fn a_handler_beside_the_pool_does_calls_and_ranges() {
     assert_eq!(world.stop().done, 5020);
 }
 
+#[test]
+#[cfg(feature = "choice")]
+fn thousands_of_answers_without_any_time_leave_a_pool_that_judges_as_it_was() {
+    let judge = |builder: Setup| builder.choice(chargehand::core::Choice::FirstAnswer);
+    let world = World::new(|builder| judge(builder).in_process(1, echo), |_| {});
+    assert_eq!(world.range::<u64>(1, 2500).len(), 2500);
+    assert_eq!(world.stop().done, 2500);
+}
+
 /// An answer that cannot leave the process.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Sealed(u64);

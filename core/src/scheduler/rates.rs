@@ -80,12 +80,16 @@ impl WorkerSlot {
 }
 
 impl SchedulerMut<'_> {
-    /// Takes in which rate a worker has on its new link. What it was sent on its last one counts.
+    /// Takes in which rate a worker has on its new link. What it was sent on its last one counts, at most as a whole
+    /// burst of the new rate: it is kept as a time, in which a higher rate comes to more.
     pub(super) fn begin_pace(&mut self, worker: u32, offer: Offer) {
         let clock = self.state.clock;
         let pace = &mut self.workers[worker as usize].pace;
         if pace.rate != offer.rate {
             (pace.rate, pace.share) = (offer.rate, WHOLE);
+            if let Some(rate) = offer.rate {
+                pace.full = pace.full.min(rate.latest_full(clock));
+            }
         }
         let until = pace.end(clock);
         if until != pace.until {

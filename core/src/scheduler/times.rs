@@ -34,7 +34,7 @@ pub(super) use check::{check, check_resting};
 struct TaskTimes {
     /// When it is over, whatever it is doing.
     deadline: Instant,
-    /// How long each attempt may take, in nanoseconds.
+    /// How long each attempt may take without progress, in nanoseconds: no longer than in all.
     attempt_timeout: u64,
     /// How long it rests after a failure, where not as long as any other.
     retry_delay: Option<BackoffPolicy>,
@@ -177,6 +177,9 @@ impl SchedulerMut<'_> {
         }
         times.retry_delay = options.retry_delay;
         times.attempt_max = options.attempt_max.map_or(0, nanos);
+        if times.attempt_max > 0 {
+            times.attempt_timeout = times.attempt_timeout.min(times.attempt_max);
+        }
         self.watch(task);
     }
 

@@ -214,7 +214,8 @@ impl Choosing {
             (self.mean, self.longest) = (length, log + LONGER_AT_FIRST);
         }
         self.mean = self.mean - self.mean / 64 + length / 64;
-        self.longest = (self.longest - 1).max(log);
+        // Tasks that take no time bring it down to none, and there it stays.
+        self.longest = self.longest.saturating_sub(1).max(log);
     }
 }
 

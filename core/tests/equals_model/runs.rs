@@ -43,6 +43,7 @@ pub(crate) const RARE: &[&str] = &[
     "taken back for a worker that is done sooner",
     "a delayed worker got its first task",
     "a worker said not now",
+    "a worker with a new rate owed more than a burst of that",
     "a worker said not now while it got nothing anyway",
     "a delayed worker is busy",
     "a suspect was sent",

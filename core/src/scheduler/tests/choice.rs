@@ -186,6 +186,18 @@ fn what_has_not_begun_is_taken_back_for_a_worker_that_is_idle_where_nothing_wait
 }
 
 #[test]
+fn no_number_of_answers_without_any_time_has_the_longest_one_be_less_than_none() {
+    let mut pool = judging(|_| ());
+    pool.up(1);
+    for _ in 0..2_100 {
+        pool.submit();
+        let sent = pool.sent();
+        pool.done(sent);
+    }
+    assert_eq!(pool.scheduler.state.choosing.longest, 0);
+}
+
+#[test]
 fn a_pool_that_does_not_judge_never_holds_a_task_back() {
     let mut pool = Pool::new();
     let (one, other) = (pool.offering(1, 1), pool.offering(1, 1));

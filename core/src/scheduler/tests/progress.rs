@@ -51,6 +51,35 @@ fn progress_gives_an_attempt_no_more_than_its_longest_time() {
 }
 
 #[test]
+fn an_attempt_has_no_more_time_than_it_may_take_in_all() {
+    for (options, seconds, strikes) in [
+        (TaskOptions::new().attempt_max(5 * SECOND), 5, 0),
+        (TaskOptions::new().attempt_timeout(Duration::MAX).attempt_max(25 * SECOND), 25, 1),
+    ] {
+        let (mut pool, sent) = under_way(options);
+        assert_eq!(pool.scheduler.attempt_timeout(sent.task), seconds * SECOND);
+        pool.progress(sent, 1).unwrap();
+        pool.wait((seconds - 1) * SECOND);
+        pool.nothing();
+        pool.progress(sent, 2).unwrap();
+        pool.wait(SECOND);
+        pool.expect(withdraw(sent));
+        let stats = pool.scheduler.worker_stats(sent.link.worker()).unwrap();
+        assert_eq!(stats.strikes, strikes, "one only for a time that is not short");
+    }
+}
+
+#[test]
+fn no_time_in_all_leaves_an_attempt_its_usual_time_and_no_more() {
+    let (mut pool, sent) = under_way(TaskOptions::new().attempt_max(Duration::ZERO));
+    pool.wait(9 * SECOND);
+    pool.nothing();
+    pool.progress(sent, 1).unwrap();
+    pool.wait(SECOND);
+    pool.expect(withdraw(sent));
+}
+
+#[test]
 fn a_worker_that_says_the_same_again_and_again_gets_no_time_by_that() {
     let (mut pool, sent) = under_way(TaskOptions::new().attempt_max(Duration::MAX));
     pool.progress(sent, 7).unwrap();

@@ -172,6 +172,17 @@ fn a_queue_sends_a_burst_and_then_as_fast_as_its_rate() {
 }
 
 #[test]
+fn a_queue_with_a_rate_of_centuries_sends_no_more_than_one() {
+    let (mut pool, _) = queued(16, &[NORMAL.rate(Rate::per(1, Duration::MAX).burst(10))]);
+    for _ in 0..5 {
+        pool.submit();
+    }
+    assert_eq!(pool.sends().len(), 1);
+    pool.wait(50 * SECOND);
+    pool.nothing();
+}
+
+#[test]
 fn a_rate_is_not_exceeded_however_it_divides() {
     let rate = Rate::per_second(3);
     let (mut pool, _) = queued(1, &[NORMAL.rate(rate)]);

@@ -84,6 +84,55 @@ fn a_new_link_does_not_fill_the_bucket_again() {
     pool.nothing();
 }
 
+#[test]
+fn a_worker_with_a_new_rate_owes_no_more_than_the_whole_burst_of_that_one() {
+    let mut pool = Pool::new();
+    let first = pool.rated(16, Rate::per(1, 60 * SECOND).burst(10));
+    for _ in 0..11 {
+        pool.submit();
+    }
+    assert_eq!(pool.sends().len(), 10);
+    let second = pool.accept_rated(first.worker(), 16, Rate::per_second(100).burst(3));
+    pool.nothing();
+    pool.wait(SECOND / 100);
+    assert_eq!(pool.sent().link, second);
+    pool.nothing();
+    pool.wait(SECOND / 100);
+    assert_eq!(pool.sent().link, second);
+}
+
+#[test]
+fn a_burst_of_centuries_is_cut_and_the_rate_holds() {
+    for (span, burst, count) in [(Duration::MAX, 10, 1), (SECOND * (3 << 30), 4, 2)] {
+        let rate = Rate::per(1, span).burst(burst);
+        assert_eq!(rate.burst_max(), count);
+        let mut pool = Pool::new();
+        pool.rated(16, rate);
+        for _ in 0..16 {
+            pool.submit();
+        }
+        assert_eq!(pool.sends().len(), count as usize);
+        pool.wait(50 * SECOND);
+        pool.nothing();
+    }
+    let often = Rate::per_second(1).burst(u32::MAX);
+    assert_eq!(often.burst_max(), u32::MAX, "136 years");
+    assert_eq!(Rate::per(1, Duration::ZERO).burst(u32::MAX).burst_max(), u32::MAX);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_rate_that_is_read_is_held_to_the_same_limits() {
+    let read = |text: &str| serde_json::from_str::<Rate>(text).unwrap();
+    let rate = Rate::per_second(10).burst(3);
+    let text = serde_json::to_string(&rate).unwrap();
+    assert_eq!(text, r#"{"interval":100000000,"burst":3}"#);
+    assert_eq!(read(&text), rate);
+    assert_eq!(read(r#"{"interval":100000000,"burst":0}"#), rate.burst(1));
+    let endless = Rate::per(1, Duration::MAX);
+    assert_eq!(read(r#"{"interval":18446744073709551615,"burst":10}"#), endless);
+}
+
 #[cfg(feature = "task-times")]
 #[test]
 fn not_now_halves_a_workers_rate_once_and_success_lets_it_grow_again() {

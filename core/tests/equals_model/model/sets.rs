@@ -157,10 +157,20 @@ impl Model {
     pub(super) fn begin_pace(&mut self, slot: usize, offer: Offer) {
         let now = self.clock;
         let pace = &mut self.workers[slot].pace;
+        let mut is_cut = false;
         if pace.rate != offer.rate {
             (pace.rate, pace.share) = (offer.rate, 256);
+            if let Some(rate) = offer.rate {
+                let most = rate.interval().as_nanos() * u128::from(rate.burst_max());
+                is_cut = pace.owes(now) > most;
+                pace.debt = (pace.owes(now).min(most), now);
+            }
         }
         pace.until = pace.end(now);
+        if is_cut {
+            self.note("a worker with a new rate owed more than a burst of that");
+        }
+        let pace = &self.workers[slot].pace;
         if pace.until.is_some() {
             self.note("a rate holds over links");
         }

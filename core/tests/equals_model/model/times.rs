@@ -43,6 +43,9 @@ impl Model {
             || retry_delay.is_some()
             || attempt_max.is_some();
         let attempt_timeout = attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        let in_all = attempt_max.filter(|longest| !longest.is_zero());
+        let attempt_timeout =
+            in_all.map_or(attempt_timeout, |longest| longest.min(attempt_timeout));
         let (done, looked) = (0, None);
         any.then_some(OwnTimes {
             deadline,

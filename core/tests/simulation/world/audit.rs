@@ -48,6 +48,12 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// How long an attempt of it may take without progress.
+    fn timeout(&self, config: &Config) -> Duration {
+        let usual = self.options.attempt_timeout.unwrap_or(config.attempt_timeout);
+        self.options.attempt_max.map_or(usual, |longest| usual.min(longest))
+    }
+
     /// The attempt is over.
     fn end(&mut self, now: Instant) {
         self.live = None;
@@ -309,7 +315,7 @@ impl Audit {
         assert!(life.options.deadline > now, "{task:?}: sent past its deadline");
         life.attempts = attempt;
         life.sent_at = now;
-        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        let timeout = life.timeout(&self.config);
         (life.late_at, life.progress, life.was_away) = (now.saturating_add(timeout), 0, false);
         life.live = Some(link);
         life.last = Some(link.worker());
@@ -403,7 +409,7 @@ impl Audit {
         }
         life.progress = done;
         let Some(longest) = life.options.attempt_max else { return false };
-        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        let timeout = life.timeout(&self.config);
         let renewed = now.saturating_add(timeout).min(life.sent_at.saturating_add(longest));
         let is_later = renewed > life.late_at;
         life.late_at = life.late_at.max(renewed);

@@ -44,7 +44,7 @@ impl World {
         }
         if self.side.percent(25) {
             let usual = self.config.attempt_timeout;
-            options = options.attempt_max(self.side.pick(&[usual, LONGEST * usual]));
+            options = options.attempt_max(self.side.pick(&[usual / 2, usual, LONGEST * usual]));
         }
         options
     }
