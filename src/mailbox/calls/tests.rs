@@ -107,8 +107,8 @@ fn calls_are_found_wherever_others_have_left_the_queue() {
         })
         .collect();
     // Not before the fifth do the others close up.
-    for (left, at) in [(8, 0), (7, 3), (6, 4), (5, 5), (4, 7)] {
-        assert_eq!(calls.cancel(pushed[at]).left.1, body(at as u8));
+    for (left, at) in [(8, 0_u8), (7, 3), (6, 4), (5, 5), (4, 7)] {
+        assert_eq!(calls.cancel(pushed[usize::from(at)]).left.1, body(at));
         assert_eq!(calls.queued(), left);
     }
     assert_eq!(calls.lines[0].queue.len(), 4);
