@@ -153,9 +153,14 @@ impl Job {
         self.settle().await
     }
 
+    /// Completes the output: a line that a run before this one could not end goes.
+    pub(crate) fn end_output(&mut self) -> Result<(), Failure> {
+        self.write(Lines::finish).map(drop)
+    }
+
     /// Completes the output and the state.
     pub(crate) async fn finish(&mut self, heights: &Ledger) -> Result<(), Failure> {
-        self.write(Lines::finish)?;
+        self.end_output()?;
         // Even if no height is new: there may be new lines of heights that failed.
         self.saved = None;
         self.save_now(heights).await

@@ -42,6 +42,7 @@ async fn backfill(args: &ManagerArgs, console: &Console) -> Result<u8, Failure> 
     let _at_limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::run)?;
     let mut job = Job::open(args).await?;
     if job.heights().is_complete() {
+        job.end_output()?;
         let verdict = job.check.finish();
         print_done_before(console, &verdict);
         return Ok(exit_code(&verdict));

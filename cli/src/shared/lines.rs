@@ -36,7 +36,8 @@ enum Rest {
     Nothing,
     /// The whole of a file that is overwritten. It goes as the run begins.
     Overwritten,
-    /// What a run before this one wrote last. It goes once there is a line in its place.
+    /// What a run before this one wrote last. It goes once there is a line in its place, and a line that breaks off
+    /// goes in the end.
     Earlier,
 }
 
@@ -147,6 +148,17 @@ impl Lines {
         Ok(())
     }
 
+    /// Returns whether the file breaks off in the midst of a line.
+    fn is_torn(&self) -> io::Result<bool> {
+        let file = self.file.get_ref();
+        let length = file.metadata()?.len();
+        let mut last = *b"\n";
+        if length > self.mark.length {
+            file.read_exact_at(&mut last, length - 1)?;
+        }
+        Ok(last != *b"\n")
+    }
+
     /// Writes a line of what is done.
     pub(crate) fn done(&mut self, line: &str) -> io::Result<()> {
         self.cut()?;
@@ -182,6 +194,9 @@ impl Lines {
 
     /// Writes the lines of what failed. Nothing is to be written after that.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if self.rest == Rest::Earlier && self.is_torn()? {
+            self.cut()?;
+        }
         if let Some(failed) = self.failed.take() {
             let mut failed = failed.into_inner().map_err(io::IntoInnerError::into_error)?;
             failed.rewind()?;
