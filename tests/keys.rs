@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, World};
-use chargehand::{Pool, TaskError, TaskKey, TaskOptions};
+use chargehand::{Pool, QueueOptions, TaskError, TaskKey, TaskOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
@@ -141,6 +141,29 @@ fn those_who_share_an_answer_are_bounded_as_well() {
     assert_eq!(tasks.len(), 1 + 4 + 2);
     assert!(world.run(join_all(tasks)).iter().all(|outcome| *outcome == Ok(7)));
     assert_eq!(begun.borrow().len(), 2, "those in the queue came too late for the first");
+}
+
+#[test]
+fn those_who_share_an_answer_hold_up_neither_other_queues_nor_the_end() {
+    let world = World::new(1);
+    noting(&world, Script::new());
+    let held = QueueOptions::new().paused();
+    let pool = world.pool(|builder| builder.tasks_max(4).queue_max(2).queue("held", held));
+    let queue = pool.queue("held").unwrap();
+    let shared = pool.with(TaskOptions::new().queue(queue).key(TaskKey::from(7).unique()));
+    let mut tasks = Vec::new();
+    while let Ok(task) = shared.try_submit::<u64, u64>(7) {
+        tasks.push(task);
+        world.advance(Duration::from_millis(1));
+    }
+    assert_eq!(tasks.len(), 1 + 4 + 2);
+    assert_eq!(world.run(pool.call::<u64, u64>(&8)), Ok(8));
+    // What is still in the queue as the pool stops shares the end of the others.
+    let stop = pool.stop_within(SECOND);
+    let last = tasks.pop().unwrap();
+    let (last, stopped) = world.run(futures_util::future::join(last, stop));
+    stopped.unwrap();
+    assert_eq!(last, Err(TaskError::Aborted));
 }
 
 #[test]

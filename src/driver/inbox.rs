@@ -79,8 +79,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let (queue, bit) = (QueueId::new(place), 1 << place);
             while self.submitted & bit != 0 {
                 let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };
-                // Those that have another one's outcome take no room of the scheduler's.
-                let room = room.min(self.tasks.len().saturating_sub(self.keys.following()));
                 if room == 0 || self.held_back.len() >= self.tasks.len() {
                     break;
                 }
@@ -104,7 +102,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns how many calls of a queue the scheduler would take.
     fn room_for_calls(&self, queue: QueueId) -> usize {
         let is_alone = self.limits.queues.len() == 1;
-        if is_alone { self.scheduler.room() } else { self.scheduler.room_of(queue) }
+        let room = if is_alone { self.scheduler.room() } else { self.scheduler.room_of(queue) };
+        // Those that have another one's outcome take no room of the scheduler's.
+        room.min(self.tasks.len().saturating_sub(self.keys.following(queue)))
     }
 
     /// Returns whether the scheduler would take a call that was taken out of the queue.
@@ -168,13 +168,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn submit_special(&mut self, call: CallId) -> Option<Result<TaskId, TaskError>> {
         let mut options = TaskOptions::new();
         let mut key = None;
+        let mut queue = QueueId::DEFAULT;
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
             self.has_own_times = true;
             key = special.options.key.clone();
+            queue = special.options.queue_id();
         }
         if let Some(key) = &key {
-            if self.follow(call, key) {
+            if self.follow(call, key, queue) {
                 return None;
             }
             let most = self.scheduler.config().keys_max;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Key, TaskId};
+use chargehand_core::{Key, QueueId, TaskId};
 
 use super::Driver;
 use super::task::{TaskPayload, Whose};
@@ -27,10 +27,10 @@ pub(crate) struct TaskKeys {
     free: Vec<u32>,
     /// Which key a task has that is a call, by its slot.
     of_call: BTreeMap<u32, KeyName>,
-    /// Calls that have the outcome of a task, by its slot.
-    followers: BTreeMap<u32, Vec<CallId>>,
-    /// How many these are.
-    following: usize,
+    /// Calls that have the outcome of a task, by its slot, and the queue that each came from.
+    followers: BTreeMap<u32, Vec<(CallId, QueueId)>>,
+    /// How many these are, by the place of their queue.
+    following: BTreeMap<u8, usize>,
 }
 
 #[derive(Debug)]
@@ -118,13 +118,21 @@ impl TaskKeys {
             self.give_back(&name);
         }
         let followers = self.followers.remove(&task.slot()).unwrap_or_default();
-        self.following -= followers.len();
-        followers
+        let ended = followers.into_iter().map(|(call, queue)| {
+            self.count_off(queue);
+            call
+        });
+        ended.collect()
     }
 
-    /// Returns how many calls have the outcome of another one's task. They have no slot of the scheduler's.
-    pub(super) const fn following(&self) -> usize {
-        self.following
+    /// Returns how many calls of a queue have the outcome of another one's task. They have no slot of the scheduler's.
+    pub(super) fn following(&self, queue: QueueId) -> usize {
+        self.following.get(&queue.place()).copied().unwrap_or(0)
+    }
+
+    fn count_off(&mut self, queue: QueueId) {
+        let count = self.following.get_mut(&queue.place()).expect("it was counted");
+        *count -= 1;
     }
 
     /// Returns whether others are to have the outcome of a task.
@@ -134,25 +142,28 @@ impl TaskKeys {
 
     /// Returns who is to have the outcome of a task as well.
     pub(super) fn followers_of(&self, task: TaskId) -> impl Iterator<Item = CallId> + use<'_> {
-        self.followers.get(&task.slot()).into_iter().flatten().copied()
+        self.followers.get(&task.slot()).into_iter().flatten().map(|(call, _)| *call)
     }
 
     /// Takes out a call that was to have the outcome of another. Returns whether it was.
     fn leave(&mut self, call: CallId) -> bool {
-        let mut is_found = false;
+        let mut found = None;
         self.followers.retain(|_, calls| {
-            let before = calls.len();
-            calls.retain(|other| *other != call);
-            is_found |= calls.len() < before;
+            if let Some(at) = calls.iter().position(|(other, _)| *other == call) {
+                found = Some(calls.remove(at).1);
+            }
             !calls.is_empty()
         });
-        self.following -= usize::from(is_found);
-        is_found
+        let Some(queue) = found else { return false };
+        self.count_off(queue);
+        true
     }
 
     /// Returns the slot of the task whose outcome a call is to have.
     pub(super) fn leader_of(&self, call: CallId) -> Option<u32> {
-        self.followers.iter().find_map(|(slot, calls)| calls.contains(&call).then_some(*slot))
+        self.followers.iter().find_map(|(slot, calls)| {
+            calls.iter().any(|(other, _)| *other == call).then_some(*slot)
+        })
     }
 
     /// Forgets all.
@@ -180,19 +191,23 @@ impl TaskKeys {
         for slot in self.followers.keys() {
             assert!(self.of_call.contains_key(slot), "the outcome of no task is waited for");
         }
-        let following: usize = self.followers.values().map(Vec::len).sum();
-        assert_eq!(self.following, following, "calls that follow are counted");
+        let mut following = BTreeMap::new();
+        for (_, queue) in self.followers.values().flatten() {
+            *following.entry(queue.place()).or_insert(0) += 1;
+        }
+        let counted = self.following.iter().filter(|(_, count)| **count > 0);
+        assert!(counted.eq(&following), "calls that follow are counted");
     }
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Has a call wait for the outcome of another task, if there is one of its key that all have that of.
     /// Returns whether it does.
-    pub(super) fn follow(&mut self, call: CallId, key: &TaskKey) -> bool {
+    pub(super) fn follow(&mut self, call: CallId, key: &TaskKey, queue: QueueId) -> bool {
         let only = self.keys.only(key).filter(|_| !planted("a unique key is not"));
         let Some(slot) = only else { return false };
-        self.keys.followers.entry(slot).or_default().push(call);
-        self.keys.following += 1;
+        self.keys.followers.entry(slot).or_default().push((call, queue));
+        *self.keys.following.entry(queue.place()).or_insert(0) += 1;
         true
     }
 
@@ -222,11 +237,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Some(task) = self.task_of(call) else { return false };
         let Some(calls) = self.keys.followers.get_mut(&task.slot()) else { return false };
-        let next = calls.remove(0);
+        let (next, queue) = calls.remove(0);
         if calls.is_empty() {
             self.keys.followers.remove(&task.slot());
         }
-        self.keys.following -= 1;
+        self.keys.count_off(queue);
         let payload = &mut self.tasks[task.slot() as usize].payload;
         if let TaskPayload::Request { whose: Whose::Call { call, .. }, .. } = payload {
             let left = mem::replace(call, next);
