@@ -105,8 +105,8 @@ impl TaskKey {
     ///
     /// The request and the options of the first call are used, including its deadline, so give the same key to equal
     /// requests only. If the first caller cancels, the call goes on for the others. As many calls at once can share
-    /// others' outcomes as there can be tasks ([`tasks_max`](crate::Builder::tasks_max)); more of the same queue wait in it. This
-    /// has no effect on ranges and maps, whose tasks all have the same key.
+    /// others' outcomes as there can be tasks ([`tasks_max`](crate::Builder::tasks_max)); more of the same queue wait
+    /// in it. This has no effect on ranges and maps, whose tasks all have the same key.
     #[must_use]
     pub const fn unique(mut self) -> Self {
         self.is_unique = true;
